@@ -96,6 +96,7 @@ create table envelopes (
   created_at bigint not null,
   deliver_by bigint not null,
   attempts bigint not null,
+  next_attempt bigint not null,           -- later than its lane's only when it alone keeps failing
   settled_at bigint
 );
 create index envelopes_waiting on envelopes (partner, urgent desc, created_at) where settled_at is null;

@@ -1,0 +1,42 @@
+"""Ids that came before: what makes twice the same as once, durably (PROTOCOL section 5, step 6)."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bridge.storage.database import Database, Transaction
+
+
+class Seen(NamedTuple):
+    """One id that came before."""
+
+    id: bytes
+    partner: str
+    digest: bytes
+    verdict: str
+    answer: bytes | None
+    until: int
+
+
+async def find(db: Database | Transaction, ids: Sequence[bytes]) -> dict[bytes, Seen]:
+    """Which of `ids` (at most a few hundred) came before."""
+    if not ids:
+        return {}
+    marks = ",".join("?" * len(ids))
+    rows = await db.fetch(
+        f"select id, partner, digest, verdict, answer, until from seen where id in ({marks})", tuple(ids)
+    )
+    return {row[0]: Seen(*row) for row in rows}
+
+
+async def add(tx: Transaction, rows: Iterable[Seen]) -> None:
+    """Remember these ids; Conflict if one was there."""
+    await tx.executemany(
+        "insert into seen (id, partner, digest, verdict, answer, until) values (?, ?, ?, ?, ?, ?)", list(rows)
+    )
+
+
+async def forget(tx: Transaction, before: int, limit: int) -> int:
+    """Drop at most `limit` ids whose time (ms) is over; how many were dropped."""
+    return await tx.execute(
+        "delete from seen where id in (select id from seen where until < ? order by until limit ?)", (before, limit)
+    )
