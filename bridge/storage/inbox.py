@@ -1,0 +1,109 @@
+"""Alerts received: rows in the order of arrival, their state, and the evidence of how they came."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bridge.storage.database import Database, Transaction
+
+
+class Item(NamedTuple):
+    """A row of `inbox`; see the migration for the columns."""
+
+    seq: int
+    message_id: bytes
+    alert_id: str
+    reference: str
+    partner: str
+    type: str
+    envelope_id: bytes
+    position: int
+    exercise: int
+    received_at: int
+    state: str
+    state_at: int
+    version: int
+    code: str | None
+    actor: str | None
+    retention: str
+    retain_until: int
+    bucket_day: str
+    wrapped_key: bytes | None
+    content: bytes | None
+    purged_at: int | None = None
+    withdrawn_at: int | None = None
+
+
+class Arrival(NamedTuple):
+    """A row of `arrivals`: the evidence of one envelope, without its content."""
+
+    envelope_id: bytes
+    partner: str
+    header: bytes
+    sealed_digest: bytes
+    signatures: bytes
+    leaves: bytes
+    seq: int
+    at: int
+
+
+_ITEM = ",".join(Item._fields)
+_ARRIVAL = ",".join(Arrival._fields)
+
+
+async def add(tx: Transaction, rows: Iterable[Item]) -> None:
+    """Store received alerts; Conflict when a message is there already."""
+    await tx.executemany(f"insert into inbox ({_ITEM}) values ({','.join('?' * len(Item._fields))})", list(rows))
+
+
+async def add_arrivals(tx: Transaction, rows: Iterable[Arrival]) -> None:
+    """Store the evidence of how envelopes came."""
+    await tx.executemany(
+        f"insert into arrivals ({_ARRIVAL}) values ({','.join('?' * len(Arrival._fields))})", list(rows)
+    )
+
+
+async def arrival(db: Database | Transaction, envelope_id: bytes) -> Arrival | None:
+    """The evidence of one envelope."""
+    row = await db.fetch_one(f"select {_ARRIVAL} from arrivals where envelope_id = ?", (envelope_id,))
+    return None if row is None else Arrival(*row)
+
+
+async def page(
+    db: Database | Transaction, after: int, limit: int, states: Sequence[str] = ()
+) -> list[Item]:
+    """Oldest first: at most `limit` items numbered above `after`, of any state or of `states`."""
+    where = f" and state in ({','.join('?' * len(states))})" if states else ""
+    rows = await db.fetch(
+        f"select {_ITEM} from inbox where seq > ?{where} order by seq limit ?", (after, *states, limit)
+    )
+    return [Item(*row) for row in rows]
+
+
+async def find(db: Database | Transaction, id_or_reference: str) -> list[Item]:
+    """Items of one alert, by alert id or by reference in its canonical form; oldest first.
+
+    Usually one. Several when a partner sent the alert again to another function that we serve.
+    """
+    rows = await db.fetch(
+        f"select {_ITEM} from inbox where alert_id = ? or reference = ? order by seq",
+        (id_or_reference, id_or_reference),
+    )
+    return [Item(*row) for row in rows]
+
+
+async def change(
+    tx: Transaction, seq: int, version: int, *, state: str, at: int, code: str | None, actor: str | None
+) -> bool:
+    """Move an item to `state` if it is still at `version`; False when somebody was faster."""
+    changed = await tx.execute(
+        "update inbox set state = ?, state_at = ?, code = ?, actor = ?, version = version + 1"
+        " where seq = ? and version = ?",
+        (state, at, code, actor, seq, version),
+    )
+    return changed == 1
+
+
+async def counts(db: Database | Transaction) -> dict[str, int]:
+    """How many items stand in each state."""
+    rows = await db.fetch("select state, count(*) from inbox group by state")
+    return {row[0]: int(row[1]) for row in rows}

@@ -1,0 +1,180 @@
+"""The outbox: messages to seal, envelopes to send, and when each lane may try again. The only queue there is."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bridge.storage.database import Database, Transaction
+
+
+class ToSeal(NamedTuple):
+    """A message that waits to be sealed, with what is needed to read its payload."""
+
+    id: bytes
+    type: str
+    alert_id: str | None
+    payload: bytes | None
+    urgent: int
+    created_at: int
+    deliver_by: int
+    bucket_day: str | None
+    wrapped_key: bytes | None
+    content: bytes | None
+
+
+class Envelope(NamedTuple):
+    """A row of `envelopes`; see the migration for the columns."""
+
+    id: bytes
+    partner: str
+    header: bytes
+    sealed: bytes | None
+    sealed_digest: bytes
+    signatures: bytes
+    digest: bytes
+    leaves: bytes
+    urgent: int
+    created_at: int
+    deliver_by: int
+    attempts: int
+    next_attempt: int
+    settled_at: int | None = None
+
+
+class Lane(NamedTuple):
+    """How sending to one partner stands."""
+
+    partner: str
+    failures: int
+    failing_since: int | None
+    next_attempt: int
+    reason: str | None
+
+
+_ENVELOPE = ",".join(Envelope._fields)
+_LANE = ",".join(Lane._fields)
+
+
+async def to_seal(db: Database | Transaction, partner: str, limit: int) -> list[ToSeal]:
+    """The oldest unsealed messages for `partner`, urgent ones first."""
+    rows = await db.fetch(
+        "select m.id, m.type, m.alert_id, m.payload, m.urgent, m.created_at, m.deliver_by,"
+        " a.bucket_day, a.wrapped_key, case when m.payload is null then a.content end"
+        " from messages m left join alerts a on a.id = m.alert_id"
+        " where m.partner = ? and m.envelope_id is null and m.settled_at is null"
+        " order by m.urgent desc, m.created_at limit ?",
+        (partner, limit),
+    )
+    return [ToSeal(*row) for row in rows]
+
+
+async def add_envelopes(tx: Transaction, rows: Iterable[tuple[Envelope, Sequence[bytes]]]) -> None:
+    """Keep sealed envelopes and say which messages each carries."""
+    rows = list(rows)
+    await tx.executemany(
+        f"insert into envelopes ({_ENVELOPE}) values ({','.join('?' * len(Envelope._fields))})",
+        [envelope for envelope, _ in rows],
+    )
+    await tx.executemany(
+        "update messages set envelope_id = ? where id = ?",
+        [(envelope.id, message) for envelope, messages in rows for message in messages],
+    )
+
+
+async def waiting(db: Database | Transaction, partner: str, limit: int) -> list[Envelope]:
+    """Sealed envelopes for `partner` that have no signed answer yet, urgent ones first."""
+    rows = await db.fetch(
+        f"select {_ENVELOPE} from envelopes where partner = ? and settled_at is null"
+        " order by urgent desc, created_at limit ?",
+        (partner, limit),
+    )
+    return [Envelope(*row) for row in rows]
+
+
+async def envelopes(db: Database | Transaction, ids: Sequence[bytes]) -> dict[bytes, Envelope]:
+    """Envelopes by id."""
+    if not ids:
+        return {}
+    rows = await db.fetch(
+        f"select {_ENVELOPE} from envelopes where id in ({','.join('?' * len(ids))})", tuple(ids)
+    )
+    return {row[0]: Envelope(*row) for row in rows}
+
+
+async def settle(tx: Transaction, ids: Iterable[bytes], now: int) -> None:
+    """A signed answer came (or the time is over): the sealed bytes go, the evidence stays."""
+    await tx.executemany(
+        "update envelopes set settled_at = ?, sealed = null where id = ? and settled_at is null",
+        [(now, each) for each in ids],
+    )
+
+
+async def release(tx: Transaction, envelope_id: bytes) -> int:
+    """Let the messages of an envelope be sealed anew; how many."""
+    return await tx.execute(
+        "update messages set envelope_id = null where envelope_id = ? and settled_at is null", (envelope_id,)
+    )
+
+
+async def postpone(tx: Transaction, rows: Iterable[tuple[int, int, bytes]]) -> None:
+    """Write (attempts, next_attempt, envelope id) for envelopes that failed by themselves."""
+    await tx.executemany("update envelopes set attempts = ?, next_attempt = ? where id = ?", list(rows))
+
+
+async def lanes(db: Database | Transaction) -> list[Lane]:
+    """How sending stands, for every partner that was ever sent to."""
+    return [Lane(*row) for row in await db.fetch(f"select {_LANE} from lanes")]
+
+
+async def set_lane(tx: Transaction, lane: Lane) -> None:
+    """Write how sending to one partner stands."""
+    await tx.execute(
+        f"insert into lanes ({_LANE}) values (?, ?, ?, ?, ?) on conflict (partner) do update set"
+        " failures = excluded.failures, failing_since = excluded.failing_since,"
+        " next_attempt = excluded.next_attempt, reason = excluded.reason",
+        lane,
+    )
+
+
+async def partners_waiting(db: Database | Transaction) -> dict[str, tuple[int, int]]:
+    """For each partner with something unsettled: how many messages, and since when (ms) the oldest waits."""
+    rows = await db.fetch(
+        "select partner, count(*), min(created_at) from messages"
+        " where settled_at is null and partner is not null group by partner"
+    )
+    return {row[0]: (int(row[1]), int(row[2])) for row in rows}
+
+
+class Unsettled(NamedTuple):
+    """A message nobody has signed for yet."""
+
+    id: bytes
+    alert_id: str | None
+    partner: str | None
+    envelope_id: bytes | None
+    type: str
+    created_at: int
+
+
+async def overdue(db: Database | Transaction, now: int, limit: int) -> list[Unsettled]:
+    """Messages whose time for delivery is over without a signed answer."""
+    rows = await db.fetch(
+        f"select {','.join(Unsettled._fields)} from messages"
+        " where settled_at is null and deliver_by < ? order by deliver_by limit ?",
+        (now, limit),
+    )
+    return [Unsettled(*row) for row in rows]
+
+
+async def to_warn(db: Database | Transaction, urgent_before: int, routine_before: int, limit: int) -> list[Unsettled]:
+    """Alert messages created before these times (ms) that nobody has and whose sender was not told so yet."""
+    rows = await db.fetch(
+        f"select {','.join(Unsettled._fields)} from messages where settled_at is null and warned_at is null"
+        " and type = 'alert' and created_at < case when urgent = 1 then ? else ? end limit ?",
+        (urgent_before, routine_before, limit),
+    )
+    return [Unsettled(*row) for row in rows]
+
+
+async def mark_warned(tx: Transaction, ids: Iterable[bytes], now: int) -> None:
+    """The sender has been told."""
+    await tx.executemany("update messages set warned_at = ? where id = ?", [(now, each) for each in ids])

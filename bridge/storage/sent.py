@@ -1,0 +1,168 @@
+"""Alerts this node has sent, their messages and what each recipient has said of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bridge.storage.database import Database, Transaction
+
+
+class Alert(NamedTuple):
+    """A row of `alerts`; see the migration for the columns."""
+
+    seq: int
+    id: str
+    reference: str
+    created_at: int
+    actor: str
+    exercise: int
+    urgent: int
+    retention: str
+    retain_until: int
+    bucket_day: str
+    wrapped_key: bytes | None
+    content: bytes | None
+    purged_at: int | None = None
+    withdrawn_at: int | None = None
+
+
+class Message(NamedTuple):
+    """A row of `messages`; see the migration for the columns."""
+
+    id: bytes
+    type: str
+    alert_id: str | None
+    partner: str | None
+    position: int
+    leg: str
+    payload: bytes | None
+    urgent: int
+    created_at: int
+    deliver_by: int
+    envelope_id: bytes | None
+    status: str
+    status_at: int
+    code: str | None = None
+    warned_at: int | None = None
+    settled_at: int | None = None
+
+
+class Statement(NamedTuple):
+    """A row of `statements`: what was said of one message, by whom it was sent to or by ourselves."""
+
+    message_id: bytes
+    status: str
+    at: int
+    code: str | None
+    detail: str | None
+    receipt: bytes | None
+    seen_at: int
+
+
+class Idempotent(NamedTuple):
+    """The result of a request made under an idempotency key."""
+
+    actor: str
+    key: str
+    body_digest: bytes
+    alert_id: str
+    until: int
+
+
+_ALERT = ",".join(Alert._fields)
+_MESSAGE = ",".join(Message._fields)
+_STATEMENT = ",".join(Statement._fields)
+_IDEMPOTENT = ",".join(Idempotent._fields)
+
+
+def _insert(table: str, columns: str) -> str:
+    return f"insert into {table} ({columns}) values ({','.join('?' * (columns.count(',') + 1))})"
+
+
+def _among(count: int) -> str:
+    return ",".join("?" * count)
+
+
+async def add_alerts(tx: Transaction, rows: Iterable[Alert]) -> None:
+    """Store alerts; Conflict when an id or reference exists."""
+    await tx.executemany(_insert("alerts", _ALERT), list(rows))
+
+
+async def add_messages(tx: Transaction, rows: Iterable[Message]) -> None:
+    """Put messages in the outbox."""
+    await tx.executemany(_insert("messages", _MESSAGE), list(rows))
+
+
+async def add_statements(tx: Transaction, rows: Iterable[Statement]) -> None:
+    """Record what was said; saying the same twice is the same as once."""
+    await tx.executemany(_insert("statements", _STATEMENT) + " on conflict do nothing", list(rows))
+
+
+async def add_idempotent(tx: Transaction, rows: Iterable[Idempotent]) -> None:
+    """Keep results under their keys; Conflict when a key is in use."""
+    await tx.executemany(_insert("idempotency", _IDEMPOTENT), list(rows))
+
+
+async def idempotent(db: Database | Transaction, actor: str, key: str) -> Idempotent | None:
+    """The kept result of `key`, or None."""
+    row = await db.fetch_one(f"select {_IDEMPOTENT} from idempotency where actor = ? and key = ?", (actor, key))
+    return None if row is None else Idempotent(*row)
+
+
+async def forget_idempotent(tx: Transaction, before: int) -> int:
+    """Drop results kept until `before` (ms)."""
+    return await tx.execute("delete from idempotency where until < ?", (before,))
+
+
+async def alert(db: Database | Transaction, id_or_reference: str) -> Alert | None:
+    """One alert by id or by reference in its canonical form."""
+    row = await db.fetch_one(
+        f"select {_ALERT} from alerts where id = ? or reference = ?", (id_or_reference, id_or_reference)
+    )
+    return None if row is None else Alert(*row)
+
+
+async def alerts(db: Database | Transaction, before: int | None, limit: int) -> list[Alert]:
+    """Newest first: at most `limit` alerts with a number lower than `before`."""
+    rows = await db.fetch(
+        f"select {_ALERT} from alerts where seq < ? order by seq desc limit ?",
+        (before if before is not None else 2**62, limit),
+    )
+    return [Alert(*row) for row in rows]
+
+
+async def messages_of(db: Database | Transaction, alert_ids: Sequence[str]) -> list[Message]:
+    """The messages of these alerts, in the order of their recipients."""
+    if not alert_ids:
+        return []
+    rows = await db.fetch(
+        f"select {_MESSAGE} from messages where alert_id in ({_among(len(alert_ids))}) order by alert_id, position",
+        tuple(alert_ids),
+    )
+    return [Message(*row) for row in rows]
+
+
+async def messages(db: Database | Transaction, ids: Sequence[bytes]) -> dict[bytes, Message]:
+    """Messages by id."""
+    if not ids:
+        return {}
+    rows = await db.fetch(f"select {_MESSAGE} from messages where id in ({_among(len(ids))})", tuple(ids))
+    return {row[0]: Message(*row) for row in rows}
+
+
+async def statements_of(db: Database | Transaction, message_ids: Sequence[bytes]) -> list[Statement]:
+    """All that was said of these messages, oldest first."""
+    if not message_ids:
+        return []
+    rows = await db.fetch(
+        f"select {_STATEMENT} from statements where message_id in ({_among(len(message_ids))}) order by at, seen_at",
+        tuple(message_ids),
+    )
+    return [Statement(*row) for row in rows]
+
+
+async def set_status(tx: Transaction, rows: Iterable[tuple[str, int, str | None, int | None, bytes]]) -> None:
+    """Write (status, status_at, code, settled_at, message id); a message once settled stays so."""
+    await tx.executemany(
+        "update messages set status = ?, status_at = ?, code = ?, settled_at = coalesce(settled_at, ?) where id = ?",
+        list(rows),
+    )
