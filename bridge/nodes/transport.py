@@ -1,0 +1,198 @@
+"""The HTTP client behind every call to a partner. It guards where we connect, and never gives a verdict.
+
+Only two things come out: the status and bytes of an answer, or `Unavailable` with a code that says which step
+failed. Whether an answer means anything is decided by whoever checks its signature (PROTOCOL section 11).
+"""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bridge.crypto.tls import spki_pin
+from bridge.errors import Unavailable
+
+ANSWER_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a partner listens: base URL and, where its descriptor gives them, SHA-256 pins of its TLS keys (hex)."""
+
+    url: str
+    pins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: HTTP status, body (at most 1 MiB) and the seconds we are asked to wait, if any."""
+
+    status: int
+    body: bytes
+    retry_after: int | None = None
+
+
+class Call(Protocol):
+    """The seam for the network: tests put a faulty wire here, with the real thing behind it."""
+
+    async def __call__(
+        self, endpoint: Endpoint, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
+        """One request, never redirected. Unavailable when no complete answer came."""
+        ...
+
+
+class _Pinned(aiohttp.Fingerprint):
+    """aiohttp's certificate check, by the key inside the certificate, so that renewals keep the pin."""
+
+    def __init__(self, pins: Sequence[str]) -> None:
+        super().__init__(bytes(32))
+        self._pins = frozenset(bytes.fromhex(pin) for pin in pins)
+
+    def check(self, transport: asyncio.Transport) -> None:
+        """Raise unless the peer proved a pinned key; called before any byte of the request is sent."""
+        if not transport.get_extra_info("sslcontext"):
+            return
+        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        if spki_pin(certificate) not in self._pins:
+            raise aiohttp.ServerFingerprintMismatch(b"", b"", "", 0)
+
+
+def address_refusal(address: str, *, allow_private: bool, allow_loopback: bool) -> str | None:
+    """Why this address may not be connected to, or None. Decided on the address itself, after name resolution."""
+    ip: Any = ipaddress.ip_address(address.split("%", 1)[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback:
+        return None if allow_loopback else "loopback"
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+        return "special"
+    if ip.is_private:
+        return None if allow_private else "private"
+    return None
+
+
+class Transport:
+    """Calls partners over TLS 1.3, each through its own connections so that none waits for another."""
+
+    def __init__(
+        self,
+        *,
+        connect_seconds: float = 5,
+        total_seconds: float = 30,
+        ca_file: str | None = None,
+        allow_private: bool = True,
+        allow_loopback: bool = False,
+        user_agent: str = "bridge",
+    ) -> None:
+        self._timeout = aiohttp.ClientTimeout(
+            total=total_seconds, sock_connect=connect_seconds, connect=connect_seconds * 2
+        )
+        self._allow_private = allow_private
+        self._allow_loopback = allow_loopback
+        self._user_agent = user_agent
+        self._authority = ssl.create_default_context(cafile=ca_file)
+        self._authority.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._pinning = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._pinning.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._pinning.check_hostname = False
+        self._pinning.verify_mode = ssl.CERT_NONE  # the pin is checked instead, by _Pinned
+        self._sessions: dict[Endpoint, aiohttp.ClientSession] = {}
+
+    async def __call__(
+        self, endpoint: Endpoint, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Answer:
+        """See :class:`Call`."""
+        try:
+            async with self._session(endpoint).request(
+                method,
+                endpoint.url.rstrip("/") + path,
+                data=body or None,
+                headers=headers,
+                allow_redirects=False,
+                ssl=self._pinning if endpoint.pins else self._authority,
+            ) as answer:
+                return Answer(answer.status, await _bounded(answer), _seconds(answer.headers.get("Retry-After")))
+        except aiohttp.ClientConnectorDNSError:
+            raise Unavailable("no-such-name", "The partner's name cannot be resolved.") from None
+        except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError):
+            raise Unavailable("tls", "The partner did not prove its identity over TLS.") from None
+        except (TimeoutError, aiohttp.ServerTimeoutError):
+            raise Unavailable("timeout", "The partner did not answer in time.") from None
+        except aiohttp.ClientConnectorError as error:
+            if error.errno == errno.EACCES:
+                raise Unavailable(
+                    "address-refused",
+                    "The partner's address is of a kind that this node does not connect to.",
+                    "See allow_private and allow_loopback under [delivery] in node.toml.",
+                ) from None
+            raise Unavailable("unreachable", "The partner cannot be reached.") from None
+        except (aiohttp.ClientError, OSError, ValueError):
+            raise Unavailable("broken", "The connection to the partner broke.") from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+    def _session(self, endpoint: Endpoint) -> aiohttp.ClientSession:
+        session = self._sessions.get(endpoint)
+        if session is None:
+            connector = aiohttp.TCPConnector(
+                ssl=_Pinned(endpoint.pins) if endpoint.pins else True,
+                limit=4,
+                keepalive_timeout=12,  # below the server's own, so that we never write into a closing connection
+                socket_factory=self._guard,
+            )
+            session = self._sessions[endpoint] = aiohttp.ClientSession(
+                connector=connector,
+                timeout=self._timeout,
+                trust_env=False,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+            )
+        return session
+
+    def _guard(self, info: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, address = info
+        refusal = address_refusal(
+            str(address[0]), allow_private=self._allow_private, allow_loopback=self._allow_loopback
+        )
+        if refusal is not None:
+            raise OSError(errno.EACCES, f"{refusal} address")
+        return socket.socket(family, kind, protocol)
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for chunk in answer.content.iter_chunked(64 * 1024):
+        size += len(chunk)
+        if size > ANSWER_LIMIT:
+            raise Unavailable("answer-too-large", "The partner's answer is larger than allowed.")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _seconds(value: str | None) -> int | None:
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 6 else None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the host of this URL is this machine, by its spelling alone."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
