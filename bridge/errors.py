@@ -90,6 +90,7 @@ CODES: dict[str, Code] = {
     "bad-signature": Code("A signature does not verify.", 400, 3),
     "unknown-sender": Code("The sender is not a known partner.", 400, 3),
     "unknown-suite": Code("The suite is not one that this node accepts.", 422, 3),
+    "bad-proof": Code("A Merkle proof does not hold.", 422, 3),
     "weak-key": Code("A public key is of a kind that must never be used.", 422, 3),
     "known-key": Code("A public key is already held by another node, or is a test key.", 422, 3),
     "wrong-fingerprint": Code("The fingerprint given is not the partner's.", 422, 3),

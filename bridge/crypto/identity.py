@@ -19,7 +19,9 @@ class Identity:
     message_keys: Sequence[SigningKey]
     sealing_keys: Mapping[bytes, SealingKey]
 
-    def sign_message(self, purpose: str, parts: Sequence[bytes], suite: int | None = None) -> list[tuple[bytes, str, bytes]]:
+    def sign_message(
+        self, purpose: str, parts: Sequence[bytes], suite: int | None = None
+    ) -> list[tuple[bytes, str, bytes]]:
         """Sign with the newest message key of every algorithm of `suite` (ours when None)."""
         keys = {key.alg: key for key in self.message_keys}
         return sign(purpose, parts, [keys[alg] for alg in SUITES[suite or self.suite]])
