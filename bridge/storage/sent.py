@@ -149,6 +149,16 @@ async def messages(db: Database | Transaction, ids: Sequence[bytes]) -> dict[byt
     return {row[0]: Message(*row) for row in rows}
 
 
+async def messages_in(db: Database | Transaction, envelope_ids: Sequence[bytes]) -> list[Message]:
+    """The messages that these envelopes carry."""
+    if not envelope_ids:
+        return []
+    rows = await db.fetch(
+        f"select {_MESSAGE} from messages where envelope_id in ({_among(len(envelope_ids))})", tuple(envelope_ids)
+    )
+    return [Message(*row) for row in rows]
+
+
 async def statements_of(db: Database | Transaction, message_ids: Sequence[bytes]) -> list[Statement]:
     """All that was said of these messages, oldest first."""
     if not message_ids:

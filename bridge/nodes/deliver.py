@@ -1,0 +1,634 @@
+"""Outbox to partner: seal what is due, send it, keep the signed receipt or say when to try again.
+
+Order. Every partner has a lane, and lanes never wait for each other. A lane takes urgent messages first, then the
+oldest. There is no order between messages beyond that: each stands on its own.
+
+Sealing. What waits for a partner is sealed together: one message at once when the lane is idle, up to 64 under load.
+The envelope's bytes are committed before the first try, and every try sends those bytes.
+
+Settling. Only an answer signed by the partner settles a delivery, whatever it says. A bare status, a garbled body or
+a proxy's page is a failed try. A failed try makes the lane wait: 5 s doubling to 5 min when something urgent waits,
+longer and with jitter otherwise. While a lane waits, a small HELLO asks every few seconds whether the partner is
+back, so that recovery after an outage of any length takes seconds. Any signed contact from the partner ends the wait.
+
+Poison. When a try with several envelopes is answered, but not properly, each is next tried alone, and one that keeps
+failing waits by its own clock while the others go on.
+
+Giving up. After `deliver_by` a message is `undelivered`; a receipt that comes later still wins.
+
+Restart. Nothing lives in memory alone: lanes are rebuilt from the outbox, and waits from the `lanes` table.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import NamedTuple, Protocol
+
+import msgspec
+import structlog
+
+from bridge import wire
+from bridge.audit import Event
+from bridge.clock import Clock, millis, moment
+from bridge.crypto import envelope as seals
+from bridge.crypto import merkle
+from bridge.crypto.identity import Identity
+from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest, verify
+from bridge.crypto.vault import BucketKey
+from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
+from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
+from bridge.metrics import Metrics
+from bridge.nodes.transport import Answer, Call, Endpoint
+from bridge.partners import Partner, message_keys, sealing_key
+from bridge.receipts import ReceiptsDocument, Statement, Status
+from bridge.storage import audit, outbox, receipts, sent, settlement
+from bridge.storage.database import Database, Transaction
+from bridge.storage.partners import Book
+
+log = structlog.get_logger()
+
+MESSAGES_AN_ENVELOPE = 64
+ENVELOPES_A_POST = 4
+BYTES_A_POST = 3 * 1024 * 1024
+FLIGHTS = 2
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to try again, in seconds, and when to tell the sender that nobody has the alert."""
+
+    urgent_first: float = 5
+    urgent_max: float = 300
+    routine_first: float = 10
+    routine_max: float = 1800
+    probe: float = 3
+    warn_urgent: float = 15 * 60
+    warn_routine: float = 4 * 3600
+
+
+def next_delay(failures: int, *, urgent: bool, schedule: Schedule, jitter: float) -> float:
+    """Seconds to wait after `failures` failed tries in a row (at least 1). `jitter` is uniform in [0, 1).
+
+    Urgent waits double without jitter; routine ones are spread over the upper half of their step, so that many
+    nodes do not come back to one partner together (PROTOCOL section 7).
+    """
+    first = schedule.urgent_first if urgent else schedule.routine_first
+    most = schedule.urgent_max if urgent else schedule.routine_max
+    step: float = min(most, first * 2.0 ** min(failures - 1, 30))
+    return step if urgent else step * (0.5 + jitter / 2)
+
+
+class Buckets(Protocol):
+    """The part of the keystore that sealing needs."""
+
+    def bucket(self, day: date) -> BucketKey | None:
+        """The key of an expiry day, or None once it is destroyed."""
+        ...
+
+
+class _Flight(NamedTuple):
+    """One envelope on its way."""
+
+    id: bytes
+    header: bytes
+    sealed: bytes
+    signatures: tuple[Signature, ...]
+    digest: bytes
+    suite: int
+    attempts: int
+
+
+@dataclass
+class _Lane:
+    partner: str
+    next_attempt: int = 0
+    failures: int = 0
+    failing_since: int | None = None
+    reason: str | None = None
+    stored: bool = True  # sealed envelopes may wait in the database
+    alone: int = 0  # how many of the next flights carry one envelope only
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    flying: set[bytes] = field(default_factory=set)
+    flights: set[asyncio.Task[None]] = field(default_factory=set)
+    task: asyncio.Task[None] | None = None
+
+
+Changed = Callable[[Sequence[settlement.Change]], Awaitable[None]]
+Probe = Callable[[str], Awaitable[bool]]
+
+
+class Deliver:
+    """The lanes of a node. Everything it needs comes in as an argument; see the module for what it promises."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        buckets: Buckets,
+        identity: Callable[[], Identity],
+        book: Book,
+        call: Call,
+        probe: Probe,
+        refresh: Probe,
+        changed: Changed,
+        clock: Clock,
+        metrics: Metrics,
+        schedule: Schedule | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        jitter: Callable[[], float] = secrets.SystemRandom().random,
+    ) -> None:
+        self._db = database
+        self._buckets = buckets
+        self._identity = identity
+        self._book = book
+        self._call = call
+        self._probe = probe
+        self._refresh = refresh
+        self._changed = changed
+        self._clock = clock
+        self._metrics = metrics
+        self._schedule = schedule or Schedule()
+        self._random = random
+        self._jitter = jitter
+        self._lanes: dict[str, _Lane] = {}
+        self._running = False
+
+    async def start(self) -> None:
+        """Open a lane for every partner that something waits for."""
+        self._running = True
+        for row in await outbox.lanes(self._db):
+            self._lanes[row.partner] = _Lane(
+                row.partner, row.next_attempt, row.failures, row.failing_since, row.reason
+            )
+        for partner in await outbox.partners_waiting(self._db):
+            self.wake(partner)
+
+    async def stop(self) -> None:
+        """End every lane. What was on its way stays in the outbox and is sent again, byte for byte."""
+        self._running = False
+        tasks = [t for lane in self._lanes.values() for t in (lane.task, *lane.flights) if t is not None]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def wake(self, partner: str) -> None:
+        """Something waits for this partner."""
+        lane = self._lanes.setdefault(partner, _Lane(partner))
+        lane.woken.set()
+        if self._running and (lane.task is None or lane.task.done()):
+            lane.task = asyncio.get_running_loop().create_task(self._run(lane))
+
+    def contact(self, partner: str) -> None:
+        """The partner has just shown, signed, that it is there: nothing waits for its backoff any longer."""
+        lane = self._lanes.get(partner)
+        if lane is not None and (lane.failures or lane.next_attempt):
+            lane.failures = lane.next_attempt = 0
+            lane.failing_since = lane.reason = None
+            lane.stored = True
+            lane.woken.set()
+
+    def states(self) -> dict[str, outbox.Lane]:
+        """How sending to each partner stands now."""
+        return {
+            lane.partner: outbox.Lane(
+                lane.partner, lane.failures, lane.failing_since, lane.next_attempt, lane.reason
+            )
+            for lane in self._lanes.values()
+        }
+
+    # One lane
+
+    async def _run(self, lane: _Lane) -> None:
+        while self._running:
+            lane.woken.clear()
+            try:
+                wait = await self._turn(lane)
+            except BridgeError as error:
+                log.error("lane-stopped", partner=lane.partner, code=error.code)
+                wait = 1.0
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lane.woken.wait(), wait)
+
+    async def _turn(self, lane: _Lane) -> float | None:
+        """Do what can be done now; seconds after which to look again, or None to wait until woken."""
+        while len(lane.flights) < (1 if lane.failures else FLIGHTS):
+            now = millis(self._clock.now())
+            partner = self._book.get(lane.partner)
+            if partner is None or partner.state != "active":
+                return 60.0
+            if lane.next_attempt > now:
+                return await self._wait(lane, now)
+            flights, later = await self._take(lane, partner, now)
+            if not flights:
+                return later
+            lane.flying.update(flight.id for flight in flights)
+            task = asyncio.get_running_loop().create_task(self._fly(lane, partner, flights))
+            lane.flights.add(task)
+            task.add_done_callback(lane.flights.discard)
+        return None
+
+    async def _wait(self, lane: _Lane, now: int) -> float | None:
+        if not await self._has_work(lane):
+            return None
+        if await self._probe(lane.partner):
+            self.contact(lane.partner)
+            return 0.0
+        return max(0.05, min(self._schedule.probe, (lane.next_attempt - now) / 1000))
+
+    async def _has_work(self, lane: _Lane) -> bool:
+        return bool(
+            await outbox.waiting(self._db, lane.partner, 1) or await outbox.to_seal(self._db, lane.partner, 1)
+        )
+
+    async def _take(self, lane: _Lane, partner: Partner, now: int) -> tuple[list[_Flight], float | None]:
+        most = 1 if lane.alone or lane.failures else ENVELOPES_A_POST
+        later: float | None = None
+        if lane.stored:
+            rows = [
+                row
+                for row in await outbox.waiting(self._db, lane.partner, 64 + len(lane.flying))
+                if row.id not in lane.flying and row.sealed is not None
+            ]
+            due = [row for row in rows if row.next_attempt <= now]
+            if due:
+                return self._bounded([_again(row) for row in due[:most]]), None
+            if rows:
+                later = max(0.05, (min(row.next_attempt for row in rows) - now) / 1000)
+            else:
+                lane.stored = False
+        waiting = await outbox.to_seal(self._db, lane.partner, MESSAGES_AN_ENVELOPE * most)
+        if not waiting:
+            return [], later
+        return await self._seal(lane, partner, waiting), later
+
+    def _bounded(self, flights: list[_Flight]) -> list[_Flight]:
+        size, taken = 0, []
+        for flight in flights:
+            size += len(flight.sealed)
+            if taken and size > BYTES_A_POST:
+                break
+            taken.append(flight)
+        return taken
+
+    # Sealing
+
+    async def _seal(self, lane: _Lane, partner: Partner, waiting: Sequence[outbox.ToSeal]) -> list[_Flight]:
+        now = self._clock.now()
+        identity = self._identity()
+        key = sealing_key(partner.descriptor, now)
+        if key is None or identity.suite not in partner.descriptor.suites:
+            await self._failed(lane, "no-sealing-key" if key is None else "unknown-suite", [], urgent=False)
+            return []
+        groups, lost = self._grouped(waiting)
+        flights, rows = [], []
+        for group in groups:
+            flight, row = self._envelope(identity, partner, key.kid, key.public, group, now)
+            flights.append(flight)
+            rows.append((row, [message.id for message, _ in group]))
+        # If we stop here, the messages are still unsealed and are sealed again, with other bytes, none of them sent.
+        async with self._db.transaction() as tx:
+            await outbox.add_envelopes(tx, rows)
+            if lost:
+                await self._give_up(tx, lost, millis(now), "gone")
+        # If we stop here, the envelopes wait in the database and are sent as they are.
+        sendable = self._bounded(flights)
+        lane.stored = lane.stored or len(sendable) < len(flights)
+        return sendable
+
+    def _grouped(
+        self, waiting: Sequence[outbox.ToSeal]
+    ) -> tuple[list[list[tuple[Message, outbox.ToSeal]]], list[outbox.Unsettled]]:
+        groups: list[list[tuple[Message, outbox.ToSeal]]] = []
+        lost: list[outbox.Unsettled] = []
+        room, limit = 0, seals.BUCKETS[-1] * 1024 - 64
+        for row in waiting:
+            try:
+                message = self._message(row)
+            except Rejected:
+                lost.append(outbox.Unsettled(row.id, row.alert_id, None, None, row.type, row.created_at))
+                continue
+            size = len(message.payload) + 96
+            if not groups or size > room or len(groups[-1]) >= MESSAGES_AN_ENVELOPE:
+                groups.append([])
+                room = limit
+            groups[-1].append((message, row))
+            room -= size
+        return groups, lost
+
+    def _message(self, row: outbox.ToSeal) -> Message:
+        """The message as it travels. Raises Rejected `gone` when its key is destroyed."""
+        if row.alert_id is None or row.wrapped_key is None or row.bucket_day is None:
+            if row.alert_id is not None or row.payload is None:
+                raise Rejected("gone", "The content was deleted before it could be sent.")
+            # Receipts hold nothing personal: their salt need not be secret, only the same each time.
+            return Message(row.id, MessageType(row.type), digest("bridge/v1/salt", row.id), row.payload)
+        bucket = self._buckets.bucket(date.fromisoformat(row.bucket_day))
+        if bucket is None:
+            raise Rejected("gone", "The content was deleted before it could be sent.")
+        key = bucket.unwrap(row.alert_id, row.wrapped_key)
+        if row.payload is not None:
+            payload = key.open("payload " + row.id.hex(), row.payload)
+        else:
+            payload = key.open("content", row.content or b"")
+        return Message(row.id, MessageType(row.type), key.salt(row.id), payload)
+
+    def _envelope(
+        self,
+        identity: Identity,
+        partner: Partner,
+        to_kid: bytes,
+        public: bytes,
+        group: Sequence[tuple[Message, outbox.ToSeal]],
+        now: datetime,
+    ) -> tuple[_Flight, outbox.Envelope]:
+        messages = [message for message, _ in group]
+        inner = wire.encode_inner(messages)
+        bucket = seals.bucket_for(len(inner))
+        leaves = [seals.leaf(m.id, m.type, m.salt, m.payload) for m in messages]
+        envelope_id = self._random(16)
+        created = now.replace(second=0, microsecond=0)
+        deliver_by = min(moment(min(row.deliver_by for _, row in group)), created + timedelta(days=30))
+        header = wire.encode_json(
+            Header(
+                v=1,
+                suite=identity.suite,
+                id=envelope_id.hex(),
+                sender=identity.node_id,
+                recipient=partner.node_id,
+                to_kid=to_kid.hex(),
+                from_seq=identity.seq,
+                created=wire.minute(created),
+                deliver_by=wire.minute(deliver_by),
+                bucket=bucket,
+                commitment=seals.commitment(leaves).hex(),
+            )
+        )
+        sealed = seals.seal(header, seals.pad(inner, bucket), public)
+        parts = seals.signed_parts(header, sealed)
+        signatures = tuple(Signature(*each) for each in identity.sign_message(ENVELOPE, parts))
+        envelope_digest = digest(ENVELOPE, *parts)
+        flight = _Flight(envelope_id, header, sealed, signatures, envelope_digest, identity.suite, 0)
+        row = outbox.Envelope(
+            id=envelope_id,
+            partner=partner.node_id,
+            header=header,
+            sealed=sealed,
+            sealed_digest=parts[1],
+            signatures=settlement.pack(signatures),
+            digest=envelope_digest,
+            leaves=b"".join(merkle.leaf_hash(leaf) for leaf in leaves),
+            urgent=max(row.urgent for _, row in group),
+            created_at=millis(now),
+            deliver_by=millis(deliver_by),
+            attempts=0,
+            next_attempt=0,
+        )
+        return flight, row
+
+    # Flying
+
+    async def _fly(self, lane: _Lane, partner: Partner, flights: list[_Flight]) -> None:
+        try:
+            await self._post(lane, partner, flights)
+        except BridgeError as error:
+            # Our own storage failed: the partner's answer is asked for again with the next try.
+            log.error("delivery-not-recorded", partner=lane.partner, code=error.code)
+            lane.stored = True
+            await asyncio.sleep(1)
+        finally:
+            lane.flying.difference_update(flight.id for flight in flights)
+            lane.woken.set()
+
+    async def _post(self, lane: _Lane, partner: Partner, flights: list[_Flight]) -> None:
+        body = wire.encode_carrier([Envelope(f.header, f.sealed, f.signatures) for f in flights])
+        endpoint = Endpoint(partner.descriptor.endpoints[0], tuple(partner.descriptor.tls_pins))
+        try:
+            answer = await self._call(
+                endpoint, "POST", "/node/v1/envelopes", body, {"Content-Type": "application/msgpack"}
+            )
+        except Unavailable as error:
+            await self._failed(lane, error.code, [])
+            return
+        self._metrics.inc("bridge_posts_total", outcome=str(answer.status))
+        try:
+            signed = self._read(answer, len(flights))
+        except Rejected as error:
+            # Answered, but not by the partner's own voice: the envelopes may be at fault, so part them.
+            await self._failed(lane, error.code, flights)
+            return
+        await self._settle(lane, partner, flights, signed)
+
+    def _read(self, answer: Answer, count: int) -> list[Signed | None]:
+        if answer.status != 200:
+            raise Rejected("unsigned-answer", "The partner's answer was not a signed one.")
+        signed = wire.decode_answer(answer.body)
+        if len(signed) != count:
+            raise Malformed("answer")
+        return signed
+
+    async def _settle(
+        self, lane: _Lane, partner: Partner, flights: list[_Flight], answers: list[Signed | None]
+    ) -> None:
+        verified: list[tuple[_Flight, Signed, ReceiptsDocument]] = []
+        unsettled: list[_Flight] = []
+        for flight, signed in zip(flights, answers, strict=True):
+            document = None if signed is None else self._verified(partner, flight, signed)
+            if signed is None or document is None:
+                unsettled.append(flight)
+            else:
+                verified.append((flight, signed, document))
+        now = millis(self._clock.now())
+        changes: list[settlement.Change] = []
+        reseal = False
+        for flight, signed, document in verified:
+            # If we stop here, the envelope is unsettled and is sent again; the answer will be the same bytes.
+            try:
+                async with self._db.transaction() as tx:
+                    outcome = await settlement.apply(tx, signed, document, now)
+                    await audit.append(
+                        tx,
+                        [
+                            Event(
+                                f"message:{change.new}",
+                                change.partner,
+                                change.message_id.hex(),
+                                flight.digest.hex(),
+                                change.statement.code or change.statement.outcome or "ok",
+                            )
+                            for change in outcome.changes
+                        ],
+                        now,
+                    )
+            except Rejected as error:
+                await self._suspect(lane.partner, error.code, flight)
+                unsettled.append(flight)
+                continue
+            changes += outcome.changes
+            reseal = reseal or bool(outcome.reseal)
+            if outcome.contradictions:
+                await self._suspect(lane.partner, "contradiction", flight)
+        if changes:
+            await self._changed(changes)
+        if verified and not reseal:
+            await self._succeeded(lane, len(flights))
+        if reseal:
+            await self._refresh(lane.partner)
+            await self._failed(lane, "key-retired", [])
+        if unsettled:
+            await self._failed(lane, "unsigned-answer", unsettled)
+
+    def _verified(self, partner: Partner, flight: _Flight, signed: Signed) -> ReceiptsDocument | None:
+        try:
+            verify(
+                RECEIPTS,
+                [signed.document],
+                signed.signatures,
+                keys=message_keys(partner.descriptor, self._clock.now()),
+                algs=seals.SUITES[flight.suite],
+            )
+            document = wire.decode_receipts(signed.document)
+        except Rejected:
+            return None
+        mine = document.issuer == partner.node_id and document.to == self._identity().node_id
+        only = all(each.envelope == flight.id.hex() for each in document.statements)
+        return document if mine and only else None
+
+    async def _suspect(self, partner: str, code: str, flight: _Flight) -> None:
+        self._metrics.inc("bridge_security_events_total", partner=partner, code=code)
+        log.warning("security-event", partner=partner, code=code, envelope=flight.id.hex())
+        async with self._db.transaction() as tx:
+            event = Event("security:event", partner, flight.id.hex(), flight.digest.hex(), code)
+            await audit.append(tx, [event], millis(self._clock.now()))
+
+    # Waiting
+
+    async def _succeeded(self, lane: _Lane, count: int) -> None:
+        lane.alone = max(0, lane.alone - count)
+        if not (lane.failures or lane.next_attempt):
+            return
+        lane.failures = lane.next_attempt = 0
+        lane.failing_since = lane.reason = None
+        await self._keep(lane)
+        log.info("partner-back", partner=lane.partner)
+
+    async def _failed(
+        self, lane: _Lane, reason: str, blamed: list[_Flight], *, urgent: bool | None = None
+    ) -> None:
+        """The try failed. `blamed` are envelopes that were answered, but not settled: they wait by their own clock."""
+        now = millis(self._clock.now())
+        if urgent is None:
+            waiting = await outbox.waiting(self._db, lane.partner, 1)
+            urgent = bool(waiting and waiting[0].urgent)
+        lane.stored = True
+        lane.reason = reason
+        alone = len(blamed) == 1
+        if alone:
+            flight = blamed[0]
+            own = next_delay(flight.attempts + 1, urgent=urgent, schedule=self._schedule, jitter=self._jitter())
+            async with self._db.transaction() as tx:
+                await outbox.postpone(tx, [(flight.attempts + 1, now + int(own * 1000), flight.id)])
+        lane.alone = max(lane.alone, len(blamed) * 2)
+        if lane.failing_since is None:
+            lane.failing_since = now
+        lane.failures += 1
+        # One envelope that fails alone must not stop the others: its lane pauses for a moment only.
+        count = 1 if alone else lane.failures
+        delay = next_delay(count, urgent=urgent, schedule=self._schedule, jitter=self._jitter())
+        if blamed:
+            delay = min(delay, 0.2) if lane.failures < 5 else delay
+        lane.next_attempt = now + int(delay * 1000)
+        self._metrics.inc("bridge_delivery_failures_total", partner=lane.partner, code=reason)
+        if lane.failures in {1, 10, 100}:
+            log.warning("delivery-failed", partner=lane.partner, code=reason, failures=lane.failures)
+        await self._keep(lane)
+
+    async def _keep(self, lane: _Lane) -> None:
+        async with self._db.transaction() as tx:
+            await outbox.set_lane(
+                tx,
+                outbox.Lane(lane.partner, lane.failures, lane.failing_since, lane.next_attempt, lane.reason),
+            )
+
+    # Time is over
+
+    async def sweep(self) -> None:
+        """Mark what nobody signed for in time as undelivered, and tell senders whose alert nobody has yet."""
+        now = self._clock.now()
+        at = millis(now)
+        overdue = await outbox.overdue(self._db, at, 500)
+        if overdue:
+            # If we stop here, the next sweep finds them again.
+            async with self._db.transaction() as tx:
+                changes = await self._give_up(tx, overdue, at, "expired")
+            await self._changed(changes)
+        late = await outbox.to_warn(
+            self._db,
+            at - int(self._schedule.warn_urgent * 1000),
+            at - int(self._schedule.warn_routine * 1000),
+            500,
+        )
+        if late:
+            async with self._db.transaction() as tx:
+                await outbox.mark_warned(tx, [row.id for row in late], at)
+                await audit.append(
+                    tx, [Event("message:late", row.partner or "held", row.id.hex()) for row in late], at
+                )
+            for partner in {row.partner for row in late}:
+                log.warning("not-delivered-yet", partner=partner, code="late")
+
+    async def _give_up(
+        self, tx: Transaction, rows: Sequence[outbox.Unsettled], at: int, code: str
+    ) -> list[settlement.Change]:
+        """Write our own, signed, word that these were not delivered."""
+        identity = self._identity()
+        envelopes = await outbox.envelopes(tx, [row.envelope_id for row in rows if row.envelope_id])
+        changes: list[settlement.Change] = []
+        for row in rows:
+            envelope = envelopes.get(row.envelope_id or b"")
+            statement = Statement(
+                message=row.id.hex(),
+                envelope=envelope.id.hex() if envelope else "0" * 32,
+                digest=envelope.digest.hex() if envelope else "0" * 64,
+                status=Status.UNDELIVERED,
+                at=moment(at),
+                code=code,
+            )
+            changes.append(
+                settlement.Change(row.id, row.alert_id, row.partner or "", "queued", Status.UNDELIVERED, statement)
+            )
+        document = wire.encode_json(
+            ReceiptsDocument(
+                v=1,
+                issuer=identity.node_id,
+                to=identity.node_id,
+                at=moment(at),
+                statements=tuple(change.statement for change in changes),
+            )
+        )
+        signatures = tuple(Signature(*each) for each in identity.sign_message(RECEIPTS, [document]))
+        receipt = hashlib.sha256(document).digest()
+        await receipts.add(
+            tx, [receipts.Receipt(receipt, identity.node_id, document, settlement.pack(signatures), at)]
+        )
+        await sent.add_statements(
+            tx,
+            [sent.Statement(c.message_id, Status.UNDELIVERED, at, code, None, receipt, at) for c in changes],
+        )
+        await sent.set_status(tx, [(Status.UNDELIVERED, at, code, at, c.message_id) for c in changes])
+        await outbox.settle(tx, envelopes, at)
+        await audit.append(
+            tx, [Event("message:undelivered", c.partner or "held", c.message_id.hex(), outcome=code) for c in changes], at
+        )
+        return changes
+
+
+def _again(row: outbox.Envelope) -> _Flight:
+    header = wire.decode_header(row.header)
+    signatures = msgspec.msgpack.decode(row.signatures, type=tuple[Signature, ...])
+    return _Flight(row.id, row.header, row.sealed or b"", signatures, row.digest, header.suite, row.attempts)

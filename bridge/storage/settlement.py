@@ -1,0 +1,144 @@
+"""What a partner's signed receipts change in our own records, inside one unit.
+
+The caller has verified the signature; here each statement is held against what was really sent. A document is
+taken whole or not at all: one statement that is not the recipient's own about what it was sent makes it forged.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from bridge.clock import millis
+from bridge.envelopes import Signed
+from bridge.errors import Rejected
+from bridge.receipts import (
+    ReceiptsDocument,
+    Statement,
+    Status,
+    advance,
+    check_statement,
+    contradicts,
+    refusal,
+)
+from bridge.storage import outbox, receipts, sent
+from bridge.storage.database import Transaction
+
+
+class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The codes of a statement beyond its status, as kept in the `detail` column."""
+
+    outcome: str | None = None
+    referral: str | None = None
+    until: str | None = None
+    authority: str | None = None
+    detail: str | None = None
+
+
+class Change(NamedTuple):
+    """A message whose status moved."""
+
+    message_id: bytes
+    alert_id: str | None
+    partner: str
+    old: str
+    new: str
+    statement: Statement
+
+
+class Settled(NamedTuple):
+    """What a document did: moved statuses, envelopes to seal anew, and statements no honest order could hold."""
+
+    changes: list[Change]
+    reseal: list[bytes]
+    contradictions: int
+
+
+async def apply(tx: Transaction, signed: Signed, document: ReceiptsDocument, now: int) -> Settled:
+    """Take a verified document (`now` in ms). Doing it twice is the same as once.
+
+    Raises Rejected `forged-receipt` before anything is written.
+    """
+    ids = list(dict.fromkeys(bytes.fromhex(each.envelope) for each in document.statements))
+    envelopes = await outbox.envelopes(tx, ids)
+    carried: dict[bytes, dict[str, sent.Message]] = defaultdict(dict)
+    for message in await sent.messages_in(tx, ids):
+        carried[message.envelope_id or b""][message.id.hex()] = message
+    said = []
+    for statement in document.statements:
+        envelope = envelopes.get(bytes.fromhex(statement.envelope))
+        if envelope is None:
+            raise Rejected("forged-receipt", "A receipt is for an envelope that was not sent.")
+        check_statement(
+            statement,
+            issuer=document.issuer,
+            recipient=envelope.partner,
+            envelope=envelope.id.hex(),
+            digest=envelope.digest.hex(),
+            messages=carried[envelope.id].keys(),
+        )
+        said.append((envelope, statement))
+
+    digest = hashlib.sha256(signed.document).digest()
+    outcome = Settled([], [], 0)
+    moved: dict[bytes, tuple[str, int, str | None, int | None, bytes]] = {}
+    kept: list[sent.Statement] = []
+    contradictions = 0
+    over: set[bytes] = set()
+    for envelope, statement in said:
+        if statement.status is Status.REFUSED and not refusal(statement.code or "").settles_message:
+            outcome.reseal.append(envelope.id)
+            over.add(envelope.id)
+            continue
+        messages = carried[envelope.id]
+        for message in messages.values() if statement.message is None else [messages[statement.message]]:
+            current = moved[message.id][0] if message.id in moved else message.status
+            new = advance(current, statement.status)
+            contradictions += contradicts(current, statement.status)
+            kept.append(_row(message.id, statement, digest, now))
+            if new != current:
+                code = statement.code or statement.outcome
+                moved[message.id] = (new, millis(statement.at), code, now, message.id)
+                outcome.changes.append(
+                    Change(message.id, message.alert_id, envelope.partner, current, new, statement)
+                )
+            elif message.settled_at is None and message.id not in moved:
+                moved[message.id] = (current, message.status_at, message.code, now, message.id)
+    for envelope, _ in said:
+        if all(m.settled_at is not None or m.id in moved for m in carried[envelope.id].values()):
+            over.add(envelope.id)
+    await receipts.add(
+        tx, [receipts.Receipt(digest, document.issuer, signed.document, pack(signed.signatures), now)]
+    )
+    await sent.add_statements(tx, kept)
+    await sent.set_status(tx, moved.values())
+    await outbox.settle(tx, over, now)
+    for envelope_id in outcome.reseal:
+        await outbox.release(tx, envelope_id)
+    return outcome._replace(contradictions=contradictions)
+
+
+def _row(message_id: bytes, statement: Statement, receipt: bytes, now: int) -> sent.Statement:
+    detail = Detail(
+        outcome=statement.outcome,
+        referral=statement.referral,
+        until=statement.until.isoformat() if statement.until else None,
+        authority=statement.authority,
+        detail=statement.detail,
+    )
+    return sent.Statement(
+        message_id,
+        statement.status,
+        millis(statement.at),
+        statement.code,
+        None if detail == Detail() else msgspec.json.encode(detail).decode(),
+        receipt,
+        now,
+    )
+
+
+def pack(signatures: Iterable[object]) -> bytes:
+    """Signatures as a database column keeps them."""
+    return msgspec.msgpack.encode(list(signatures))
