@@ -87,6 +87,7 @@ CODES: dict[str, Code] = {
     "quota": Code("The partner has sent more than its quota.", 429, 3),
     "exercise": Code("Exercise and live traffic may not mix.", 422, 3),
     # Signatures, keys and registry.
+    "forged-receipt": Code("A receipt is not its recipient's own, or not for what was sent.", 422, 3),
     "bad-signature": Code("A signature does not verify.", 400, 3),
     "unknown-sender": Code("The sender is not a known partner.", 400, 3),
     "unknown-suite": Code("The suite is not one that this node accepts.", 422, 3),
