@@ -43,11 +43,11 @@ from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, 
 from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
 from bridge.metrics import Metrics
 from bridge.nodes.transport import Answer, Call, Endpoint
-from bridge.partners import Partner, message_keys, sealing_key
+from bridge.partners import Partner, sealing_key
 from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, outbox, receipts, sent, settlement
 from bridge.storage.database import Database, Transaction
-from bridge.storage.partners import Book
+from bridge.storage.partners import Book, verification_keys
 
 log = structlog.get_logger()
 
@@ -288,7 +288,7 @@ class Deliver:
         groups, lost = self._grouped(waiting)
         flights, rows = [], []
         for group in groups:
-            flight, row = self._envelope(identity, partner, key.kid, key.public, group, now)
+            flight, row = self._envelope(identity, partner, key.kid, key.raw, group, now)
             flights.append(flight)
             rows.append((row, [message.id for message, _ in group]))
         # If we stop here, the messages are still unsealed and are sealed again, with other bytes, none of them sent.
@@ -342,7 +342,7 @@ class Deliver:
         self,
         identity: Identity,
         partner: Partner,
-        to_kid: bytes,
+        to_kid: str,
         public: bytes,
         group: Sequence[tuple[Message, outbox.ToSeal]],
         now: datetime,
@@ -361,10 +361,10 @@ class Deliver:
                 id=envelope_id.hex(),
                 sender=identity.node_id,
                 recipient=partner.node_id,
-                to_kid=to_kid.hex(),
+                to_kid=to_kid,
                 from_seq=identity.seq,
-                created=wire.minute(created),
-                deliver_by=wire.minute(deliver_by),
+                created=wire.encode_minute(created),
+                deliver_by=wire.encode_minute(deliver_by),
                 bucket=bucket,
                 commitment=seals.commitment(leaves).hex(),
             )
@@ -489,7 +489,7 @@ class Deliver:
                 RECEIPTS,
                 [signed.document],
                 signed.signatures,
-                keys=message_keys(partner.descriptor, self._clock.now()),
+                keys=verification_keys(partner.descriptor, self._clock.now()),
                 algs=seals.SUITES[flight.suite],
             )
             document = wire.decode_receipts(signed.document)
