@@ -279,8 +279,8 @@ class Carried(Struct, frozen=True, omit_defaults=True):
     """The payload of a message of type `alert`: what the sender's node decided, and the submitted bytes in `body`."""
 
     v: Annotated[int, Meta(ge=1, le=1000)]
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
-    reference: Annotated[str, Meta(pattern=r"^BR-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}$")]
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+    reference: Annotated[str, Meta(pattern=r"^BR-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}\Z")]
     created: Instant
     status: Code
     urgent: bool
@@ -395,7 +395,7 @@ def urgent(alert: Alert) -> bool:
 
 # --- Rules for entry -------------------------------------------------------------------------------------------
 
-_GSS = re.compile(r"[EKNSW]\d{8}")
+_GSS = re.compile(r"[EKLMNSW]\d{8}")
 _ABOVE_OFFICIAL = re.compile(r"\b(TOP|UK|NATO)[ -]+SECRET\b|^\W*SECRET\W*$", re.MULTILINE)
 CLOCK_TOLERANCE = timedelta(minutes=10)
 OLDEST_OBSERVATION = timedelta(days=20 * 366)

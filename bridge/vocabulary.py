@@ -411,6 +411,8 @@ HOME_METHOD = _table(
     ("postcode", "By full postcode", "A whole postcode.", "proposed"),
     ("partial", "By part of a postcode", "The worker chose among the areas that it fits.", "proposed"),
     ("name", "By name", "A town, district, county, force or region.", "proposed"),
+    ("code", "By area code", "A GSS code.", "proposed"),
+    ("unknown", "Not found", "Nothing was found; a desk is asked.", "proposed"),
     ("asserted", "Given by the sender", "The sender named the area and no text was looked up.", "proposed"),
 )  # fmt: skip
 
