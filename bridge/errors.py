@@ -98,7 +98,8 @@ CODES: dict[str, Code] = {
     "two-administrators": Code("A second, different administrator must confirm.", 422, 3),
     "stale-descriptor": Code("The descriptor is older than the one held.", 409, 3),
     "forked-descriptor": Code("Two different descriptors carry the same number.", 409, 3),
-    "expired-descriptor": Code("The descriptor has expired.", 422, 3),
+    "expired-descriptor": Code("The descriptor has expired, or is issued in the future.", 422, 3),
+    "wrong-node": Code("The descriptor is of another node than expected, or has this node's own name.", 422, 3),
     "wrong-state": Code("What was asked is not possible in the present state.", 409, 3),
     # What a person or a system asks of its own node.
     "ambiguous-area": Code("The text fits several areas; one must be chosen.", 422, 2),

@@ -202,7 +202,7 @@ STATUSES: Mapping[Status, StatusRow] = MappingProxyType(
                 "grey",
                 11,
                 "sender recalled it; each holder answers `purged`",
-                (_S.QUEUED, _S.UNDELIVERED, *_KEPT),
+                (_S.QUEUED, _S.UNDELIVERED, *_KEPT, _S.HELD),
             ),
         )
     }
@@ -210,12 +210,20 @@ STATUSES: Mapping[Status, StatusRow] = MappingProxyType(
 """Every status, in the order in which the life of an alert shows them; docs/protocol.md is compared with it by a test."""
 
 
+SAID_WITHOUT_MOVING = frozenset({(_S.HELD, _S.WITHDRAWN)})
+"""What may be said but moves nothing: a sender may recall what is held, and the hold outlasts the recall."""
+
+
 def _closure() -> Mapping[Status, frozenset[Status]]:
     later: dict[Status, frozenset[Status]] = {}
 
     def beyond(status: Status) -> frozenset[Status]:
         if status not in later:
-            direct = [row.code for row in STATUSES.values() if status in row.after]
+            direct = [
+                row.code
+                for row in STATUSES.values()
+                if status in row.after and (status, row.code) not in SAID_WITHOUT_MOVING
+            ]
             reached = frozenset(direct).union(*(beyond(code) for code in direct))
             # A refusal is a verdict on arrival: it may cross a withdrawal on the way, yet never follows what was
             # received, not even by way of a withdrawal.

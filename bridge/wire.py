@@ -340,7 +340,7 @@ def decode_header(data: bytes) -> Header:
     ):
         raise Malformed("envelope header")
     created = decode_minute(header.created, "envelope header")
-    if not timedelta(0) < decode_minute(header.deliver_by, "envelope header") - created <= DELIVERY_WINDOW:
+    if not timedelta(0) <= decode_minute(header.deliver_by, "envelope header") - created <= DELIVERY_WINDOW:
         raise Malformed("envelope header")
     return header
 
