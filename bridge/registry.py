@@ -5,10 +5,9 @@ are is for two administrators and a telephone (`bridge.partners.approve`); what 
 newer descriptor, because grants are kept beside it and not in it.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import datetime, timedelta
 
-from bridge import wire
 from bridge.crypto.keys import ED25519, MLDSA65, XWING, Fingerprint, PublicKey, check_public, fingerprint, kid
 from bridge.crypto.signed import DESCRIPTOR, ROTATION, verify
 from bridge.envelopes import Signed
@@ -30,6 +29,7 @@ CLOCK_SKEW = timedelta(minutes=10)
 def admit(
     signed: Signed,
     *,
+    decode: Callable[[bytes], Descriptor],
     held: Partner | None,
     others: Container[bytes],
     own_id: str,
@@ -39,7 +39,7 @@ def admit(
 ) -> Descriptor:
     """Check a descriptor against what is held of its node, in the numbered order of docs/protocol.md.
 
-    `held` is that node as known so far, None when it is new; `others` the public keys of all other nodes, revoked
+    `decode` is `bridge.wire.decode_descriptor`; `held` is that node as known so far, None when it is new; `others` the public keys of all other nodes, revoked
     ones too (`keys_held`); `own_keys` ours; `test_keys` those of the project's own tests. The descriptor that is
     held already, byte for byte, is admitted again. Nothing but the descriptor may be taken from what is admitted.
 
@@ -47,7 +47,7 @@ def admit(
     `forked-descriptor`, `stale-descriptor`, `exercise`, `expired-descriptor`.
     """
     # 1 well formed. It is decoded before it is verified: the keys to verify it are inside.
-    descriptor = wire.decode_descriptor(signed.document)
+    descriptor = decode(signed.document)
 
     # 2 of the node that it is expected of, which is not this one and not revoked
     if descriptor.node_id == own_id or (held is not None and descriptor.node_id != held.node_id):
