@@ -39,9 +39,10 @@ def admit(
 ) -> Descriptor:
     """Check a descriptor against what is held of its node, in the numbered order of docs/protocol.md.
 
-    `decode` is `bridge.wire.decode_descriptor`; `held` is that node as known so far, None when it is new; `others` the public keys of all other nodes, revoked
-    ones too (`keys_held`); `own_keys` ours; `test_keys` those of the project's own tests. The descriptor that is
-    held already, byte for byte, is admitted again. Nothing but the descriptor may be taken from what is admitted.
+    `decode` is `bridge.wire.decode_descriptor`; `held` is that node as known so far, None when it is new; `others`
+    the public keys of all other nodes, revoked ones too (`keys_held`); `own_keys` ours; `test_keys` those of the
+    project's own tests. The descriptor that is held already, byte for byte, is admitted again. Nothing but the
+    descriptor may be taken from what is admitted.
 
     Raises Malformed and Rejected: `wrong-node`, `wrong-state`, `weak-key`, `known-key`, `bad-signature`,
     `forked-descriptor`, `stale-descriptor`, `exercise`, `expired-descriptor`.
