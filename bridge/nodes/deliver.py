@@ -25,8 +25,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from typing import NamedTuple, Protocol
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -38,7 +38,6 @@ from bridge.crypto import envelope as seals
 from bridge.crypto import merkle
 from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest, verify
-from bridge.crypto.vault import BucketKey
 from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
 from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
 from bridge.metrics import Metrics
@@ -46,6 +45,7 @@ from bridge.nodes.transport import Answer, Call, Endpoint
 from bridge.partners import Partner, sealing_key
 from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, outbox, receipts, sent, settlement
+from bridge.storage.contents import CONTENT, Contents, payload_label
 from bridge.storage.database import Database, Transaction
 from bridge.storage.partners import Book, verification_keys
 
@@ -80,14 +80,6 @@ def next_delay(failures: int, *, urgent: bool, schedule: Schedule, jitter: float
     most = schedule.urgent_max if urgent else schedule.routine_max
     step: float = min(most, first * 2.0 ** min(failures - 1, 30))
     return step if urgent else step * (0.5 + jitter / 2)
-
-
-class Buckets(Protocol):
-    """The part of the keystore that sealing needs."""
-
-    def bucket(self, day: date) -> BucketKey | None:
-        """The key of an expiry day, or None once it is destroyed."""
-        ...
 
 
 class _Flight(NamedTuple):
@@ -128,7 +120,7 @@ class Deliver:
         self,
         *,
         database: Database,
-        buckets: Buckets,
+        contents: Contents,
         identity: Callable[[], Identity],
         book: Book,
         call: Call,
@@ -142,7 +134,7 @@ class Deliver:
         jitter: Callable[[], float] = secrets.SystemRandom().random,
     ) -> None:
         self._db = database
-        self._buckets = buckets
+        self._contents = contents
         self._identity = identity
         self._book = book
         self._call = call
@@ -268,7 +260,8 @@ class Deliver:
         return await self._seal(lane, partner, waiting), later
 
     def _bounded(self, flights: list[_Flight]) -> list[_Flight]:
-        size, taken = 0, []
+        size = 0
+        taken: list[_Flight] = []
         for flight in flights:
             size += len(flight.sealed)
             if taken and size > BYTES_A_POST:
@@ -323,19 +316,14 @@ class Deliver:
 
     def _message(self, row: outbox.ToSeal) -> Message:
         """The message as it travels. Raises Rejected `gone` when its key is destroyed."""
-        if row.alert_id is None or row.wrapped_key is None or row.bucket_day is None:
-            if row.alert_id is not None or row.payload is None:
-                raise Rejected("gone", "The content was deleted before it could be sent.")
+        if row.alert_id is None:
             # Receipts hold nothing personal: their salt need not be secret, only the same each time.
-            return Message(row.id, MessageType(row.type), digest("bridge/v1/salt", row.id), row.payload)
-        bucket = self._buckets.bucket(date.fromisoformat(row.bucket_day))
-        if bucket is None:
-            raise Rejected("gone", "The content was deleted before it could be sent.")
-        key = bucket.unwrap(row.alert_id, row.wrapped_key)
+            return Message(row.id, MessageType(row.type), digest("bridge/v1/salt", row.id), row.payload or b"")
+        key = self._contents.key(row.alert_id, row.bucket_day or "", row.wrapped_key)
         if row.payload is not None:
-            payload = key.open("payload " + row.id.hex(), row.payload)
+            payload = key.open(payload_label(row.id), row.payload)
         else:
-            payload = key.open("content", row.content or b"")
+            payload = key.open(CONTENT, row.content or b"")
         return Message(row.id, MessageType(row.type), key.salt(row.id), payload)
 
     def _envelope(

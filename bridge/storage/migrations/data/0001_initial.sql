@@ -64,7 +64,7 @@ create table messages (
   alert_id text,                          -- null for receipts
   partner text,                           -- null while held for the operator
   position bigint not null,               -- order of the recipients of an alert, from 0
-  leg text not null,                      -- JSON: function, area, step; codes only
+  leg text not null,                      -- JSON: function and step of the route; codes only
   payload blob,                           -- null: the alert's own content; else a copy of its own, encrypted, or receipts
   urgent bigint not null,
   created_at bigint not null,
