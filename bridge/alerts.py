@@ -279,7 +279,9 @@ class Carried(Struct, frozen=True, omit_defaults=True):
     """The payload of a message of type `alert`: what the sender's node decided, and the submitted bytes in `body`."""
 
     v: Annotated[int, Meta(ge=1, le=1000)]
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+    id: Annotated[
+        str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+    ]
     reference: Annotated[str, Meta(pattern=r"^BR-[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}\Z")]
     created: Instant
     status: Code
@@ -538,8 +540,9 @@ def _check_dates(alert: Alert, now: datetime) -> None:
             raise _refuse("/event/observed_from", "An observation with an end needs a beginning.")
         if event.observed_to < event.observed_from:
             raise _refuse("/event/observed_to", "The observation ends before it begins.")
-    if alert.by_when is not None and not today <= alert.by_when <= today + LATEST_REPLY:
-        raise _refuse("/by_when", "The date by which an answer is wanted must lie in the next two years.")
+    # A date already past is let through: the alert may have waited for the network, and must still get out.
+    if alert.by_when is not None and alert.by_when > today + LATEST_REPLY:
+        raise _refuse("/by_when", "The date by which an answer is wanted lies more than two years ahead.")
 
 
 def _check_areas(alert: Alert) -> None:
@@ -669,19 +672,20 @@ _OBJECT_KEY = msgspec.json.Decoder(_ObjectKey)
 _RELATION_ENDS = msgspec.json.Decoder(_RelationEnds)
 
 
-def _may_see(only_for: tuple[str, ...], function: str) -> bool:
-    wanted = vocabulary.function(function) or function
-    return not only_for or any((vocabulary.function(code) or code) == wanted for code in only_for)
+def _may_see(only_for: tuple[str, ...], functions: frozenset[str]) -> bool:
+    return not only_for or any((vocabulary.function(code) or code) in functions for code in only_for)
 
 
 def redact(body: bytes, function: str) -> tuple[bytes, list[str]]:
     """The body for a recipient of this function, and the JSON pointers (in the original) of what is withheld from it.
 
+    `function` may list several, as a leg of routing does ("LA_CSP, YJS"): the recipient sees what any of them may.
     Things whose `only_for` does not name the function go, and with them the relations that lead to them. When nothing
     is withheld the same bytes come back; otherwise every other part keeps its exact bytes, unknown fields included.
     `body` must have been decoded as an `Alert` before. Narratives are not searched: what a recipient may not see has
     no place in them.
     """
+    functions = frozenset(vocabulary.function(each) or each.strip() for each in function.split(","))
     whole = _RAWS.decode(body)
     if "objects" not in whole:
         return body, []
@@ -690,7 +694,7 @@ def redact(body: bytes, function: str) -> tuple[bytes, list[str]]:
     kept: list[msgspec.Raw] = []
     for index, raw in enumerate(_RAW_LIST.decode(whole["objects"])):
         key = _OBJECT_KEY.decode(raw)
-        if _may_see(key.only_for, function):
+        if _may_see(key.only_for, functions):
             kept.append(raw)
             continue
         withheld.append(f"/objects/{index}")
@@ -856,7 +860,7 @@ def notices(alert: Alert, sender_jurisdiction: str | None, home_jurisdiction: st
             )
         )
     for gateway in known:
-        if here and here not in gateway.jurisdictions:
+        if here and here not in gateway.jurisdictions and not gateway.receiving:
             found.append(
                 Notice(
                     "not-law-here",

@@ -40,6 +40,7 @@ class Gateway(Term, frozen=True, kw_only=True):
     who: str  # in words, for the screen
     senders: tuple[str, ...] = ()  # agency codes that may rely on it; empty: not limited by agency
     not_for: tuple[str, ...] = ()  # agency codes whose information it does not cover
+    receiving: bool = False  # a ground on the receiving side: the sender need not be where it is law
 
 
 class RetentionClass(Term, frozen=True, kw_only=True):
@@ -561,8 +562,8 @@ GATEWAY = Table(
         Gateway(code="CPPCR_13", label="Notice of placement", meaning="A council that places a child outside its area must tell the host council and health.", source="Care Planning, Placement and Case Review (England) Regulations 2010, regulation 13: read", jurisdictions=ENGLAND, who="Councils that place a looked-after child.", senders=("MASH",)),
         Gateway(code="SSAA_AUTHORITY", label="Lawful authority of the department", meaning="The authority without which section 123 forbids staff of the department to disclose, e.g. its policy for crime and safeguarding.", source="Social Security Administration Act 1992 section 123: read; code proposed", jurisdictions=GREAT_BRITAIN, who="Staff of the Department for Work and Pensions.", senders=("JCP",)),
         Gateway(code="CLDC_PUBLIC_INTEREST", label="Overriding public interest", meaning="The public interest in disclosure outweighs the duty of confidence.", source="common law duty of confidentiality: unverified", jurisdictions=UK, who="Health staff and others who hold information in confidence."),
-        Gateway(code="SCOTS_LAW", label="Ground in Scots law", meaning="A ground in the law of Scotland, named in the reasons.", source="proposed", jurisdictions=("Scotland",), who="Anyone who shares with or within Scotland."),
-        Gateway(code="NI_LAW", label="Ground in the law of Northern Ireland", meaning="A ground in the law of Northern Ireland, named in the reasons.", source="proposed", jurisdictions=("Northern Ireland",), who="Anyone who shares with or within Northern Ireland."),
+        Gateway(code="SCOTS_LAW", label="Ground in Scots law", meaning="A ground in the law of Scotland, named in the reasons.", source="proposed", jurisdictions=("Scotland",), who="Anyone who shares with or within Scotland.", receiving=True),
+        Gateway(code="NI_LAW", label="Ground in the law of Northern Ireland", meaning="A ground in the law of Northern Ireland, named in the reasons.", source="proposed", jurisdictions=("Northern Ireland",), who="Anyone who shares with or within Northern Ireland.", receiving=True),
     ),
 )  # fmt: skip
 
