@@ -109,14 +109,13 @@ def verify_consistency(
     """Check that the tree of `new_size` with `new_root` only added to that of `old_size` with `old_root`.
 
     Raises Rejected `bad-proof` for any other case, an old size of 0 and hashes that are not 32 bytes included:
-    nothing can be shown from an empty tree, so nobody should believe that something was.
+    nothing can be shown from an empty tree, so nobody should believe that something was. Of equal sizes it asks
+    only that the roots are the same bytes and the proof empty, as the reference implementation does.
     """
-    if not 0 < old_size <= new_size or not _are_hashes(old_root, new_root, *proof):
-        raise _bad()
-    if old_size == new_size:
-        if proof or old_root != new_root:
-            raise _bad()
+    if 0 < old_size == new_size and not proof and old_root == new_root:
         return
+    if not 0 < old_size < new_size or not _are_hashes(old_root, new_root, *proof):
+        raise _bad()
     path = list(proof)
     if old_size & (old_size - 1) == 0:  # a whole subtree: its root is the old root, left out of the proof
         path.insert(0, old_root)
