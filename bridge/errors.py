@@ -115,5 +115,9 @@ CODES: dict[str, Code] = {
     "too-slow": Code("The request did not arrive in time.", 408, 1),
     "too-many": Code("Too many requests.", 429, 1),
     "not-supported": Code("The media type or method is not supported.", 415, 2),
+    # The node's own storage.
+    "conflict": Code("Something with the same key is stored already.", 409, 1),
+    "storage": Code("The node's database is busy, full, closed or damaged.", 503, 4),
+    "storage-rule": Code("A row broke a rule of the database: a fault of the program.", 500, 1),
 }
 """Every code that leaves the node, in one table; `docs/protocol.md` is compared with it by a test."""
