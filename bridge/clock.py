@@ -1,7 +1,8 @@
 """Wall and monotonic time. The only place in the project that reads a clock (PROTOCOL section 9)."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from typing import Protocol
 
 
@@ -37,3 +38,8 @@ def millis(when: datetime) -> int:
 def moment(ms: int) -> datetime:
     """The aware UTC time of a database column written by :func:`millis`."""
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def end_of(day: date) -> datetime:
+    """The first moment after a day (UTC): content kept until `day` is deleted then."""
+    return datetime.combine(day + timedelta(days=1), time_of_day.min, UTC)

@@ -8,7 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from bridge import agreements, alerts, routing, vocabulary, wire
 from bridge.alerts import Alert, Carried, CarriedHome, CarriedRetention, CarriedStep, Desk, Sender
 from bridge.areas import Area, Candidate, Gazetteer, PostcodeLookup, Resolution
 from bridge.audit import Event
-from bridge.clock import Clock, millis
+from bridge.clock import Clock, end_of, millis
 from bridge.envelopes import MessageType
 from bridge.errors import Rejected
 from bridge.metrics import Metrics
@@ -480,17 +480,12 @@ def _step(leg: routing.Leg) -> CarriedStep:
     return CarriedStep(
         node=leg.node or "held",
         name=leg.name,
-        function=leg.function or leg.wanted,
+        function=(leg.function or leg.wanted)[:64],
         area=leg.area or "unknown",
-        why=leg.why,
+        why=leg.why[:500],
         step=leg.step,
-        because=leg.because,
+        because=leg.because[:500],
     )
-
-
-def end_of(day: date) -> datetime:
-    """The first moment after a day (UTC): content kept until `day` is deleted then."""
-    return datetime.combine(day + timedelta(days=1), time.min, UTC)
 
 
 def uuid7(at: int, random: Callable[[int], bytes]) -> str:

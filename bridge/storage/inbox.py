@@ -107,3 +107,17 @@ async def counts(db: Database | Transaction) -> dict[str, int]:
     """How many items stand in each state."""
     rows = await db.fetch("select state, count(*) from inbox group by state")
     return {row[0]: int(row[1]) for row in rows}
+
+
+async def add_said(tx: Transaction, message_id: bytes, status: str, at: int, code: str | None) -> None:
+    """Record what we said, signed, of a message that we received."""
+    await tx.execute(
+        "insert into said (message_id, status, at, code) values (?, ?, ?, ?) on conflict do nothing",
+        (message_id, status, at, code),
+    )
+
+
+async def said_of(db: Database | Transaction, message_id: bytes) -> list[tuple[str, int, str | None]]:
+    """What we said of a message: (status, at, code), oldest first."""
+    rows = await db.fetch("select status, at, code from said where message_id = ? order by at", (message_id,))
+    return [(row[0], row[1], row[2]) for row in rows]

@@ -212,3 +212,12 @@ create table audit (
   seq bigint primary key,
   record blob not null                    -- JSON as hashed
 );
+
+-- What we have said, in signed receipts, of each alert received. Codes only; kept with the inbox row.
+create table said (
+  message_id blob not null,
+  status text not null,
+  at bigint not null,
+  code text,                              -- outcome, referral or reason
+  primary key (message_id, status, at)
+);

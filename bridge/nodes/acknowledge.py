@@ -1,0 +1,289 @@
+"""What the receiving team does with an alert, each step answered to the sender by a signed receipt.
+
+Every step is one unit: the item's new state, the receipt in the outbox, the audit record. Doing a step twice is the
+same as once; two people doing different steps at once cannot both win.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from bridge import vocabulary, wire
+from bridge.alerts import Alert, Carried, CarriedHome, CarriedRetention, CarriedStep, Sender
+from bridge.audit import Event
+from bridge.clock import Clock, millis, moment
+from bridge.crypto.identity import Identity
+from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest
+from bridge.envelopes import MessageType, Signature, Signed
+from bridge.errors import Rejected
+from bridge.metrics import Metrics
+from bridge.receipts import LATER, ReceiptsDocument, Statement, Status, may_follow
+from bridge.storage import audit, inbox, sent
+from bridge.storage.contents import Contents
+from bridge.storage.database import Database
+
+OPEN_STATES = (Status.RECEIVED, Status.COLLECTED, Status.OPENED, Status.TAKEN)
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One received alert as a list shows it: what is needed to choose, and no narrative."""
+
+    seq: int
+    id: str
+    reference: str
+    partner: str
+    sender: str
+    received: datetime
+    state: str
+    state_at: datetime
+    version: int
+    kept_until: datetime
+    priority: str | None = None
+    urgent: bool = False
+    kinds: tuple[str, ...] = ()
+    home: str | None = None
+    status: str = "actual"
+    outcome: str | None = None
+    taken_by: str | None = None
+    withdrawn: bool = False
+
+    def __repr__(self) -> str:
+        return f"Entry({self.id})"
+
+
+class Received(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One received alert whole. `content` is None once it is deleted."""
+
+    entry: Entry
+    sender: Sender | None = None
+    home: CarriedHome | None = None
+    route: tuple[CarriedStep, ...] = ()
+    retention: CarriedRetention | None = None
+    withheld: tuple[str, ...] = ()
+    created: datetime | None = None
+    alert: msgspec.Raw | None = None
+    timeline: tuple["Step", ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Received({self.entry.id})"
+
+
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing we said of a received alert."""
+
+    status: str
+    at: datetime
+    code: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Entries in order, and the cursor after the last of them (None when nothing was there)."""
+
+    items: tuple[Entry, ...]
+    last: int | None
+
+
+class Acknowledge:
+    """The inbox and what can be done in it. Everything it needs comes in as an argument."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        contents: Contents,
+        identity: Callable[[], Identity],
+        name_of: Callable[[str], str],
+        wake: Callable[[str], None],
+        clock: Clock,
+        metrics: Metrics,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._db = database
+        self._contents = contents
+        self._identity = identity
+        self._name_of = name_of
+        self._wake = wake
+        self._clock = clock
+        self._metrics = metrics
+        self._random = random
+
+    async def page(self, after: int, limit: int, states: Sequence[str] = ()) -> Page:
+        """At most `limit` received alerts numbered above `after`, in the order of arrival, of any state or `states`."""
+        rows = await inbox.page(self._db, after, limit, states)
+        return Page(tuple(self._entry(row) for row in rows), rows[-1].seq if rows else None)
+
+    async def show(self, ref: str) -> Received:
+        """One received alert by id or canonical reference. Raises Rejected `not-found`."""
+        item = await self._item(ref)
+        told = await inbox.said_of(self._db, item.message_id)
+        return self._whole(item, tuple(Step(row[0], moment(row[1]), row[2]) for row in told))
+
+    async def collect(self, ref: str, actor: str) -> Entry:
+        """A consuming system has taken the alert over durably."""
+        return await self._step(ref, Status.COLLECTED, actor)
+
+    async def open(self, ref: str, actor: str) -> Entry:
+        """A named role has been shown the alert."""
+        return await self._step(ref, Status.OPENED, actor)
+
+    async def take(self, ref: str, actor: str) -> Entry:
+        """Someone works on it from now on."""
+        return await self._step(ref, Status.TAKEN, actor)
+
+    async def close(self, ref: str, outcome: str, actor: str) -> Entry:
+        """Work on it has ended. Raises Rejected `usage` for an outcome that is not in the table."""
+        if vocabulary.TABLES["outcome"].get(outcome) is None:
+            known = ", ".join(term.code for term in vocabulary.TABLES["outcome"].terms)
+            raise Rejected("usage", "This is not one of the outcomes.", f"Use one of {known}.", pointer="/outcome")
+        return await self._step(ref, Status.CLOSED, actor, outcome=outcome)
+
+    async def not_ours(self, ref: str, area: str | None, actor: str) -> Entry:
+        """The person's home area is another; `area` is the GSS code suggested, which the caller has checked."""
+        return await self._step(ref, Status.NOT_OURS, actor, referral=area)
+
+    async def _step(
+        self, ref: str, status: Status, actor: str, outcome: str | None = None, referral: str | None = None
+    ) -> Entry:
+        item = await self._item(ref)
+        if item.purged_at is not None:
+            raise Rejected("gone", "The content of this alert was deleted when its time was over.")
+        if item.state == status or status in _passed(item.state):
+            if item.state == status and item.code != (outcome or referral):
+                raise _no(item.state)
+            return self._entry(item)
+        if not may_follow(item.state, status):
+            raise _no(item.state)
+        arrival = await inbox.arrival(self._db, item.envelope_id)
+        if arrival is None:
+            raise Rejected("not-found", "The evidence of this alert's arrival is missing.")
+        now = self._clock.now()
+        at = millis(now)
+        identity = self._identity()
+        document = wire.encode_json(
+            ReceiptsDocument(
+                v=1,
+                issuer=identity.node_id,
+                to=item.partner,
+                at=moment(at),
+                statements=(
+                    Statement(
+                        message=item.message_id.hex(),
+                        envelope=item.envelope_id.hex(),
+                        digest=digest(ENVELOPE, arrival.header, arrival.sealed_digest).hex(),
+                        status=status,
+                        at=moment(at),
+                        outcome=outcome,
+                        referral=referral,
+                    ),
+                ),
+            )
+        )
+        signatures = tuple(Signature(*each) for each in identity.sign_message(RECEIPTS, [document]))
+        message_id = self._random(16)
+        code = outcome or referral
+        # If we stop here, nothing was done and nothing said; the person or system asks again.
+        async with self._db.transaction() as tx:
+            if not await inbox.change(
+                tx, item.seq, item.version, state=status, at=at, code=code,
+                actor=actor if status is Status.TAKEN else item.actor,
+            ):  # fmt: skip
+                raise Rejected("wrong-state", "Somebody else changed this alert just now.", "Look at it again.")
+            await sent.add_messages(
+                tx,
+                [
+                    sent.Message(
+                        id=message_id,
+                        type=MessageType.RECEIPTS,
+                        alert_id=None,
+                        partner=item.partner,
+                        position=0,
+                        leg="{}",
+                        payload=wire.encode_signed(Signed(document, signatures)),
+                        urgent=0,
+                        created_at=at,
+                        deliver_by=millis(now + timedelta(days=29)),
+                        envelope_id=None,
+                        status=Status.QUEUED,
+                        status_at=at,
+                    )
+                ],
+            )
+            await inbox.add_said(tx, item.message_id, status, at, code)
+            await audit.append(
+                tx, [Event(f"inbox:{status}", actor, item.alert_id, outcome=code or "ok")], at
+            )
+        # If we stop here, the receipt waits in the outbox and leaves when the node starts again.
+        self._wake(item.partner)
+        self._metrics.inc("bridge_inbox_steps_total", status=status)
+        return self._entry(
+            item._replace(state=status, state_at=at, code=code, version=item.version + 1,
+                          actor=actor if status is Status.TAKEN else item.actor)
+        )  # fmt: skip
+
+    async def _item(self, ref: str) -> inbox.Item:
+        items = await inbox.find(self._db, ref)
+        if not items:
+            raise Rejected("not-found", "There is no received alert with this reference.")
+        return items[-1]
+
+    def _opened(self, item: inbox.Item) -> Carried | None:
+        try:
+            content = self._contents.open(item.alert_id, item.bucket_day, item.wrapped_key, item.content)
+        except Rejected:
+            return None
+        return msgspec.json.decode(content[32:], type=Carried)
+
+    def _entry(self, item: inbox.Item) -> Entry:
+        carried = self._opened(item)
+        alert = None if carried is None else msgspec.json.decode(carried.body, type=Alert)
+        return Entry(
+            seq=item.seq,
+            id=item.alert_id,
+            reference=item.reference,
+            partner=item.partner,
+            sender=self._name_of(item.partner),
+            received=moment(item.received_at),
+            state=item.state,
+            state_at=moment(item.state_at),
+            version=item.version,
+            kept_until=moment(item.retain_until),
+            priority=alert.priority if alert else None,
+            urgent=carried.urgent if carried else False,
+            kinds=alert.event.kinds if alert else (),
+            home=carried.home.name if carried else None,
+            status="exercise" if item.exercise else "actual",
+            outcome=item.code,
+            taken_by=item.actor,
+            withdrawn=item.withdrawn_at is not None,
+        )
+
+    def _whole(self, item: inbox.Item, timeline: tuple[Step, ...]) -> Received:
+        carried = self._opened(item)
+        if carried is None:
+            return Received(self._entry(item), timeline=timeline)
+        return Received(
+            entry=self._entry(item),
+            sender=carried.sender,
+            home=carried.home,
+            route=carried.route,
+            retention=carried.retention,
+            withheld=carried.withheld,
+            created=carried.created,
+            alert=carried.body,
+            timeline=timeline,
+        )
+
+
+def _passed(state: str) -> tuple[Status, ...]:
+    """The steps that an item in `state` has already gone past and need not be done again."""
+    if state not in OPEN_STATES:
+        return ()
+    return tuple(status for status in (Status.COLLECTED, Status.OPENED) if Status(state) in LATER[status])
+
+
+def _no(state: str) -> Rejected:
+    facts: dict[str, Any] = {"state": state}
+    return Rejected("wrong-state", "This cannot be done with the alert as it stands now.", "Look at it again.", **facts)

@@ -1,0 +1,608 @@
+"""A partner's envelopes into the inbox, each answered by a signed receipts document (PROTOCOL section 5).
+
+The checks, in this order; the numbers are those of the protocol and of the tests:
+
+ 1 size; 2 carrier and header well formed; 3 to me, suite known, time window; 4 sender known, active, descriptor not
+ blocked; 5 signatures; 6 seen before; 7 opens; 8 padding and commitment; 9 schema; 10 policy; 11 one unit: content,
+ seen rows, receipt, audit; 12 the signed answer.
+
+Nothing is answered before it is stored. What cannot be authenticated gets no signature of ours and no verdict.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from bridge import agreements, alerts, vocabulary, wire
+from bridge.alerts import Alert, Carried
+from bridge.areas import Gazetteer
+from bridge.audit import Event
+from bridge.clock import Clock, end_of, millis
+from bridge.crypto import envelope as seals
+from bridge.crypto import merkle
+from bridge.crypto.identity import Identity
+from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest, verify
+from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
+from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
+from bridge.metrics import Metrics
+from bridge.partners import Freshness, Partner, State, freshness
+from bridge.receipts import ReceiptsDocument, Statement, Status
+from bridge.storage import audit, counters, inbox, seen, settlement
+from bridge.storage.contents import CONTENT, Contents
+from bridge.storage.database import Conflict, Database, Transaction
+from bridge.storage.partners import Book, verification_keys
+
+log = structlog.get_logger()
+
+SKEW = timedelta(minutes=10)
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass
+class _Arriving:
+    """One envelope on its way through the checks."""
+
+    envelope: Envelope
+    header: Header
+    digest: bytes
+    refusal: Rejected | None = None
+    partner: Partner | None = None
+    messages: list[Message] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    answer: Signed | None = None
+
+    @property
+    def id(self) -> bytes:
+        return bytes.fromhex(self.header.id)
+
+
+@dataclass
+class _Accepted:
+    """A message that passed checks 9 and 10."""
+
+    message: Message
+    position: int
+    carried: Carried | None = None
+    receipts: tuple[Signed, ReceiptsDocument] | None = None
+
+
+@dataclass
+class _Verdict:
+    """What is said of one message: stored, or refused with a code."""
+
+    message: Message
+    leaf: bytes
+    refusal: Rejected | None = None
+    accepted: _Accepted | None = None
+
+
+@dataclass
+class _Effects:
+    """What happens after the unit is durable."""
+
+    changes: list[settlement.Change] = field(default_factory=list)
+    arrived: int = 0
+    security: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+class Receive:
+    """Takes envelopes in. Everything it needs comes in as an argument."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        contents: Contents,
+        identity: Callable[[], Identity],
+        book: Book,
+        gazetteer: Callable[[], Gazetteer],
+        agreed: Callable[[], Sequence[agreements.Agreement]],
+        classes: Mapping[str, vocabulary.RetentionClass],
+        refresh: Callable[[str], Awaitable[bool]],
+        contact: Callable[[str], None],
+        changed: Callable[[Sequence[settlement.Change]], Awaitable[None]],
+        arrived: Callable[[], None],
+        clock: Clock,
+        metrics: Metrics,
+        messages_an_hour: int = 3600,
+        ceiling_days: int = 3653,
+    ) -> None:
+        self._db = database
+        self._contents = contents
+        self._identity = identity
+        self._book = book
+        self._gazetteer = gazetteer
+        self._agreed = agreed
+        self._classes = classes
+        self._refresh = refresh
+        self._contact = contact
+        self._changed = changed
+        self._arrived = arrived
+        self._clock = clock
+        self._metrics = metrics
+        self._quota = Quota(messages_an_hour)
+        self._ceiling = timedelta(days=ceiling_days)
+
+    async def envelopes(self, body: bytes) -> bytes:
+        """Take a carrier; the msgpack answer, one signed receipts document or nil for each envelope.
+
+        Raises Malformed or Rejected (`bad-signature`, `unknown-sender`) when nothing in it could be authenticated,
+        and Unavailable when it should be sent again later: nothing is stored then.
+        """
+        carrier = wire.decode_carrier(body)  # 1, 2
+        if len({each.header for each in carrier}) != len(carrier):
+            raise Malformed("carrier")
+        now = self._clock.now()
+        arriving: list[_Arriving] = []
+        trouble: BridgeError | None = None
+        for envelope in carrier:
+            try:
+                arriving.append(await self._authenticated(envelope, now))
+            except BridgeError as error:
+                trouble = trouble or error
+                arriving.append(_Arriving(envelope, _NOBODY, b""))
+        known = [each for each in arriving if each.partner is not None]
+        if not known:
+            raise trouble or Malformed("carrier")
+        if len({each.id for each in known}) != len(known):
+            raise Malformed("carrier", "Two envelopes in it have the same id.")
+        for partner in {each.header.sender for each in known}:
+            self._contact(partner)
+        effects = _Effects()
+        try:
+            await self._store(known, now, effects)
+        except Conflict:
+            # The same envelope came twice at once: the other one is stored by now, and its answer is ours too.
+            effects = _Effects()
+            await self._store(known, now, effects)
+        self._after(effects)
+        if effects.changes:
+            await self._changed(effects.changes)
+        return wire.encode_answer([each.answer for each in arriving])  # 12
+
+    # Checks 2 to 5: nothing below is believed before they pass
+
+    async def _authenticated(self, envelope: Envelope, now: datetime) -> _Arriving:
+        """Checks 2 to 5. Raises when the envelope cannot be authenticated; else carries the first refusal on."""
+        header = wire.decode_header(envelope.header)
+        parts = seals.signed_parts(envelope.header, envelope.sealed)
+        arriving = _Arriving(envelope, header, digest(ENVELOPE, *parts))
+        arriving.refusal = self._addressed(header, len(envelope.sealed), now)  # 3
+        partner = self._book.get(header.sender)  # 4
+        if partner is None or partner.state in {State.DISCOVERED, State.PENDING}:
+            self._suspect(header.sender if partner else "unknown", "unknown-sender", header.id)
+            raise Rejected("unknown-sender", "The sender is not a known partner.")
+        if header.from_seq > partner.descriptor.seq:
+            await self._refresh(header.sender)
+            partner = self._book.get(header.sender) or partner
+            if header.from_seq > partner.descriptor.seq:
+                raise Unavailable("descriptor-wanted", "The sender's newest descriptor could not be fetched.")
+        if freshness(partner.descriptor, now) is Freshness.BLOCKED:
+            raise Unavailable("descriptor-expired", "The sender's descriptor has expired.")
+        algs = seals.SUITES.get(header.suite)
+        try:
+            verify(  # 5
+                ENVELOPE,
+                parts,
+                envelope.signatures,
+                keys=verification_keys(partner.descriptor, now),
+                algs=algs or seals.SUITES[1],
+            )
+        except Rejected:
+            self._suspect(header.sender, "bad-signature", header.id)
+            raise
+        if arriving.refusal is None and partner.state is not State.ACTIVE:
+            arriving.refusal = Rejected("no-agreement", "The partner is suspended or revoked.")
+        arriving.partner = partner
+        return arriving
+
+    def _addressed(self, header: Header, sealed: int, now: datetime) -> Rejected | None:
+        """Check 3, without believing anything yet."""
+        if header.recipient != self._book.own_id:
+            return Rejected("not-for-me", "The envelope names another node.")
+        if header.suite not in seals.SUITES:
+            return Rejected("unknown-suite", "The suite is not known here.")
+        if sealed != wire.sealed_size(header.bucket):
+            return Rejected("malformed", "The sealed part has another size than its header says.")
+        created = wire.decode_minute(header.created)
+        if created > now + SKEW or now > wire.decode_minute(header.deliver_by) + SKEW:
+            return Rejected("expired", "The time for delivery has passed or has not begun.")
+        return None
+
+    # Checks 6 to 11: one unit
+
+    async def _store(self, known: list[_Arriving], now: datetime, effects: _Effects) -> None:
+        for each in known:
+            await self._before(each, effects)
+        for each in known:
+            if each.answer is None and each.refusal is None:
+                self._open(each)
+        fresh = [each for each in known if each.answer is None]
+        if not fresh:
+            return
+        keys: dict[bytes, Any] = {}
+        verdicts: dict[bytes, list[_Verdict]] = {}
+        for each in fresh:
+            verdicts[each.id] = self._judge(each, now)
+            for verdict in verdicts[each.id]:
+                carried = verdict.accepted.carried if verdict.accepted else None
+                if carried is not None:
+                    keys[verdict.message.id] = await self._contents.new(carried.id, self._until(carried, now))
+        # If we stop here, nothing is stored and nothing was answered: the sender sends the same bytes again.
+        async with self._db.transaction() as tx:
+            ids = [each.id for each in fresh]
+            ids += [verdict.message.id for rows in verdicts.values() for verdict in rows]
+            before = await seen.find(tx, ids)  # 6, again, where no other unit can come between
+            if any(each.id in before for each in fresh):
+                raise Conflict
+            for each in fresh:
+                await self._keep(tx, each, verdicts[each.id], before, keys, now, effects)
+        # If we stop here, all is stored; the sender asks again and gets the stored answer.
+
+    async def _before(self, each: _Arriving, effects: _Effects) -> None:
+        """Check 6: the stored answer for what came before; a refusal for the same id with other content."""
+        row = (await seen.find(self._db, [each.id])).get(each.id)
+        if row is None:
+            return
+        if row.digest == each.digest and row.answer is not None:
+            each.answer = wire.decode_signed(row.answer)
+            return
+        each.refusal = Rejected("id-conflict", "The same id came before with other content.")
+        effects.security.append((each.header.sender, "id-conflict", each.header.id))
+        each.answer = self._signed(each, [_whole(each, "id-conflict", self._clock.now())])
+
+    def _open(self, each: _Arriving) -> None:
+        """Checks 7 and 8."""
+        key = self._identity().sealing_keys.get(bytes.fromhex(each.header.to_kid))
+        if key is None:
+            each.refusal = Rejected("key-retired", "The sealing key is no longer held.")
+            return
+        try:
+            inner = seals.unpad(seals.open_sealed(each.envelope.header, each.envelope.sealed, key))  # 7, 8
+            messages = wire.decode_inner(inner)
+            leaves = [seals.leaf(m.id, m.type, m.salt, m.payload) for m in messages]
+            if seals.commitment(leaves).hex() != each.header.commitment:
+                raise Malformed("commitment")
+        except Rejected as error:
+            each.refusal = error
+            return
+        each.messages = messages
+        each.leaves = [merkle.leaf_hash(leaf) for leaf in leaves]
+
+    def _judge(self, each: _Arriving, now: datetime) -> list[_Verdict]:
+        """Checks 9 and 10 for every message of an envelope that opened."""
+        if each.refusal is not None or each.partner is None:
+            return []
+        if not self._quota.take(each.header.sender, len(each.messages), self._clock.monotonic()):
+            raise Rejected("quota", "The partner has sent more than its quota.", "Send it again later.")
+        verdicts = []
+        for position, (message, leaf) in enumerate(zip(each.messages, each.leaves, strict=True)):
+            verdict = _Verdict(message, leaf)
+            try:
+                verdict.accepted = self._accept(each.partner, message, position, each.header, now)
+            except Rejected as error:
+                verdict.refusal = error
+            verdicts.append(verdict)
+        return verdicts
+
+    def _accept(
+        self, partner: Partner, message: Message, position: int, header: Header, now: datetime
+    ) -> _Accepted:
+        if message.type is MessageType.ALERT:
+            carried, alert = decode_carried(message.payload)  # 9
+            self._policy(partner, carried, alert, now)  # 10
+            return _Accepted(message, position, carried=carried)
+        if message.type is MessageType.RECEIPTS:
+            signed = wire.decode_signed(message.payload)
+            keys = verification_keys(partner.descriptor, now)
+            verify(RECEIPTS, [signed.document], signed.signatures, keys=keys, algs=seals.SUITES[header.suite])
+            document = wire.decode_receipts(signed.document)
+            if document.issuer != partner.node_id or document.to != self._book.own_id:
+                raise Rejected("forged-receipt", "The receipts are another node's.")
+            return _Accepted(message, position, receipts=(signed, document))
+        raise Rejected("policy", "This node does not take messages of this type.")
+
+    def _policy(self, partner: Partner, carried: Carried, alert: Alert, now: datetime) -> None:
+        """Check 10: agreement, the area is mine, marking, exercise."""
+        own = self._book.get(self._book.own_id)
+        if own is None:
+            raise Unavailable("starting", "The node is starting.")
+        if carried.sender.node_id != partner.node_id:
+            raise Rejected("policy", "The alert names another sender than its envelope.")
+        if carried.reference != alerts.reference(carried.id):
+            raise Rejected("malformed", "The reference is not that of the alert.")
+        if (carried.status == "exercise") != own.descriptor.exercise or carried.status != alert.status:
+            raise Rejected("exercise", "Exercise and live traffic may not mix.")
+        alerts.check_marking(alert)
+        leg = next((step for step in carried.route if step.node == self._book.own_id), None)
+        if leg is None:
+            raise Rejected("not-for-me", "The alert's own route does not name this node.")
+        self._my_area(leg, carried, own, now)
+        if partner.node_id == self._book.own_id:
+            return
+        until = carried.retention.until
+        if until < now.astimezone(UTC).date():
+            raise Rejected("expired", "The time for which the content may be kept is over.")
+        function = leg.function.split(", ")[0]
+        agreement = agreements.between(
+            self._agreed(), sender=partner.node_id, recipient=self._book.own_id, function=function, now=now
+        )
+        refused = agreements.refusal(
+            agreement,
+            sender=partner.node_id,
+            recipient=self._book.own_id,
+            function=function,
+            kinds=alert.event.kinds,
+            marking=alert.grading.marking,
+            keep_until=min(until, self._until(carried, now)),
+            urgent=carried.urgent,
+            now=now,
+        )
+        if refused is not None:
+            raise Rejected(*refused)
+
+    def _my_area(self, leg: alerts.CarriedStep, carried: Carried, own: Partner, now: datetime) -> None:
+        """The area that this node was chosen for is one it serves, and the home area lies where the route says."""
+        gazetteer = self._gazetteer()
+        today = now.astimezone(UTC).date()
+        grants = [
+            grant
+            for grant in own.grants
+            if (grant.valid_from is None or grant.valid_from <= today)
+            and (grant.valid_to is None or today < grant.valid_to)
+        ]
+        functions = set(leg.function.split(", "))
+        serving = [grant for grant in grants if grant.function in functions]
+        if not serving:
+            raise Rejected("unknown-area", "This node does not do what the alert asks for.")
+        if leg.area == "unknown":
+            return
+        if not any(gazetteer.within(leg.area, grant.area) for grant in serving):
+            raise Rejected("unknown-area", "The alert's area is not one that this node serves.")
+        home = carried.home
+        if home.district is not None and home.code == home.district:
+            area = gazetteer.district(home.district)
+            if area is not None and any(
+                claimed is not None and claimed != ours
+                for claimed, ours in ((home.upper, area.upper), (home.force, area.force), (home.region, area.region))
+            ):
+                raise Rejected("unknown-area", "The home area does not lie where the alert says.")
+
+    def _until(self, carried: Carried, now: datetime) -> date:
+        """The last day on which we keep the content: the sender's, or our own shorter one."""
+        own = self._classes.get(carried.retention.class_)
+        today = now.astimezone(UTC).date()
+        days = [carried.retention.until, today + self._ceiling]
+        if own is not None and own.ceiling_days is not None:
+            days.append(today + timedelta(days=own.ceiling_days))
+        return min(days)
+
+    async def _keep(
+        self,
+        tx: Transaction,
+        each: _Arriving,
+        verdicts: list[_Verdict],
+        before: dict[bytes, seen.Seen],
+        keys: Mapping[bytes, Any],
+        now: datetime,
+        effects: _Effects,
+    ) -> None:
+        """Check 11 for one envelope: content, seen rows, receipt and audit records."""
+        at = millis(now)
+        deliver_by = millis(wire.decode_minute(each.header.deliver_by)) + DAY_MS
+        if each.refusal is not None:
+            code = each.refusal.code
+            each.answer = self._signed(each, [_whole(each, code, now)])
+            await seen.add(tx, [self._seen(each, code, deliver_by)])
+            await audit.append(
+                tx, [Event("envelope:refused", each.header.sender, each.header.id, each.digest.hex(), code)], at
+            )
+            if code != "key-retired":  # that is a late partner, not a hostile one
+                effects.security.append((each.header.sender, code, each.header.id))
+            return
+        statements: list[Statement] = []
+        rows: list[seen.Seen] = []
+        items: list[inbox.Item] = []
+        events: list[Event] = []
+        last = deliver_by
+        for verdict in verdicts:
+            message, until, code = verdict.message, deliver_by, "received"
+            earlier = before.get(message.id)
+            if earlier is not None:
+                refusal = _repeated(earlier, each.header.sender, verdict.leaf)
+                if refusal is not None:
+                    effects.security.append((each.header.sender, refusal.code, message.id.hex()))
+            else:
+                refusal = verdict.refusal
+                if refusal is None and verdict.accepted and verdict.accepted.receipts:
+                    refusal = await self._settle(tx, verdict.accepted.receipts, at, effects)
+                if refusal is None and verdict.accepted and verdict.accepted.carried:
+                    item = self._item(each, verdict.accepted, verdict.accepted.carried, keys[message.id], now)
+                    items.append(item)
+                    until = max(until, item.retain_until + DAY_MS)
+                if refusal is not None:
+                    effects.security.append((each.header.sender, refusal.code, message.id.hex()))
+                code = refusal.code if refusal else "received"
+                row = seen.Seen(message.id, each.header.sender, verdict.leaf, code, None, until)
+                rows.append(row)
+                before[message.id] = row
+            last = max(last, until)
+            code = refusal.code if refusal else "received"
+            statements.append(
+                Statement(
+                    message=message.id.hex(),
+                    envelope=each.header.id,
+                    digest=each.digest.hex(),
+                    status=Status.REFUSED if refusal else Status.RECEIVED,
+                    at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+                    code=code if refusal else None,
+                )
+            )
+            events.append(
+                Event(f"message:{'refused' if refusal else 'received'}", each.header.sender, message.id.hex(),
+                      each.digest.hex(), code if refusal else "ok")
+            )  # fmt: skip
+        each.answer = self._signed(each, statements)
+        await seen.add(tx, [self._seen(each, "received", last), *rows])
+        if items:
+            first = await counters.take(tx, "inbox", len(items))
+            await inbox.add(tx, [item._replace(seq=first + index) for index, item in enumerate(items)])
+            await inbox.add_arrivals(tx, [self._arrival(each, at)])
+            effects.arrived += len(items)
+        await audit.append(tx, events, at)
+
+    async def _settle(
+        self, tx: Transaction, receipts: tuple[Signed, ReceiptsDocument], at: int, effects: _Effects
+    ) -> Rejected | None:
+        try:
+            outcome = await settlement.apply(tx, *receipts, at)
+        except Rejected as error:
+            return error
+        effects.changes += outcome.changes
+        if outcome.contradictions:
+            effects.security.append((receipts[1].issuer, "contradiction", ""))
+        return None
+
+    def _item(
+        self, each: _Arriving, accepted: _Accepted, carried: Carried, key: tuple[Any, bytes], now: datetime
+    ) -> inbox.Item:
+        day = self._until(carried, now)
+        data_key, wrapped = key
+        return inbox.Item(
+            seq=0,
+            message_id=accepted.message.id,
+            alert_id=carried.id,
+            reference=carried.reference,
+            partner=each.header.sender,
+            type=accepted.message.type,
+            envelope_id=each.id,
+            position=accepted.position,
+            exercise=int(carried.status == "exercise"),
+            received_at=millis(now),
+            state=Status.RECEIVED,
+            state_at=millis(now),
+            version=1,
+            code=None,
+            actor=None,
+            retention=carried.retention.class_,
+            retain_until=millis(end_of(day)),
+            bucket_day=day.isoformat(),
+            wrapped_key=wrapped,
+            content=data_key.seal(CONTENT, pack_received(accepted.message)),
+        )
+
+    def _arrival(self, each: _Arriving, at: int) -> inbox.Arrival:
+        return inbox.Arrival(
+            envelope_id=each.id,
+            partner=each.header.sender,
+            header=each.envelope.header,
+            sealed_digest=hashlib.sha256(each.envelope.sealed).digest(),
+            signatures=settlement.pack(each.envelope.signatures),
+            leaves=b"".join(each.leaves),
+            seq=each.header.from_seq,
+            at=at,
+        )
+
+    def _seen(self, each: _Arriving, verdict: str, until: int) -> seen.Seen:
+        answer = None if each.answer is None else wire.encode_signed(each.answer)
+        return seen.Seen(each.id, each.header.sender, each.digest, verdict, answer, until)
+
+    def _signed(self, each: _Arriving, statements: Sequence[Statement]) -> Signed:
+        identity = self._identity()
+        document = wire.encode_json(
+            ReceiptsDocument(
+                v=1,
+                issuer=identity.node_id,
+                to=each.header.sender,
+                at=statements[0].at,
+                statements=tuple(statements),
+            )
+        )
+        suite = each.header.suite if each.header.suite in seals.SUITES else identity.suite
+        signatures = identity.sign_message(RECEIPTS, [document], suite)
+        return Signed(document, tuple(Signature(*signature) for signature in signatures))
+
+    # Afterwards
+
+    def _after(self, effects: _Effects) -> None:
+        for partner, code, subject in effects.security:
+            self._suspect(partner, code, subject)
+        if effects.arrived:
+            self._metrics.inc("bridge_alerts_received_total", effects.arrived)
+            self._arrived()
+
+    def _suspect(self, partner: str, code: str, subject: str) -> None:
+        """One security event, for operators: ids and codes only."""
+        self._metrics.inc("bridge_security_events_total", partner=partner, code=code)
+        log.warning("security-event", partner=partner, code=code, subject=subject)
+
+
+_NOBODY = Header(
+    v=1, suite=0, id="0" * 32, sender="", recipient="", to_kid="0" * 16, from_seq=0, created="", deliver_by="",
+    bucket=4, commitment="0" * 64,
+)  # fmt: skip
+
+
+def _whole(each: _Arriving, code: str, now: datetime) -> Statement:
+    """A refusal of an envelope that was not opened."""
+    return Statement(
+        message=None,
+        envelope=each.header.id,
+        digest=each.digest.hex(),
+        status=Status.REFUSED,
+        at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+        code=code,
+    )
+
+
+def _repeated(earlier: seen.Seen, sender: str, leaf: bytes) -> Rejected | None:
+    """A message id that came before: the first verdict again, or a conflict when the content or sender differs."""
+    if earlier.digest != leaf or earlier.partner != sender:
+        return Rejected("id-conflict", "The same id came before with other content.")
+    if earlier.verdict != "received":
+        return Rejected(earlier.verdict, "It was refused before, and stays refused.")
+    return None
+
+
+def decode_carried(payload: bytes) -> tuple[Carried, Alert]:
+    """Check 9 for an alert: the payload in the strict profile, and the alert in its body. Raises Malformed."""
+    carried = wire.decode_json(payload, Carried, limit=seals.BUCKETS[-1] * 1024, what="alert")
+    try:
+        # The strict profile was checked over the whole payload, of which the body is a part.
+        return carried, msgspec.json.decode(carried.body, type=Alert)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise Malformed("alert") from None
+
+
+def pack_received(message: Message) -> bytes:
+    """What is kept, encrypted, of a received message: salt and payload, from which its commitment can be shown."""
+    return message.salt + message.payload
+
+
+def unpack_received(content: bytes) -> tuple[bytes, bytes]:
+    """Salt and payload, as :func:`pack_received` put them together."""
+    return content[:32], content[32:]
+
+
+class Quota:
+    """How many messages a partner may send: a bucket that fills evenly over the hour."""
+
+    def __init__(self, an_hour: int) -> None:
+        self._most = float(an_hour)
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def take(self, partner: str, count: int, at: float) -> bool:
+        """Whether `count` more may come at `at` (monotonic seconds); if so they are counted."""
+        left, since = self._left.get(partner, (self._most, at))
+        left = min(self._most, left + (at - since) * self._most / 3600)
+        if left < count:
+            self._left[partner] = (left, at)
+            return False
+        self._left[partner] = (left - count, at)
+        return True
