@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.crypto import envelope, merkle, signed
-from bridge.crypto.keys import ED25519, MLDSA65, XWING, SealingKey, SigningKey
+from bridge.crypto.keys import ED25519, MLDSA65, XWING, SealingKey, SigningKey, sealing_recipient
 from bridge.errors import Malformed, Rejected
 
 
@@ -122,6 +122,13 @@ def test_a_sealed_part_altered_in_any_byte_does_not_verify():
 )
 def test_a_sealed_part_of_another_shape_does_not_open(cut):
     sealed = cut(envelope.seal(HEADER, PADDED, BOB.public))
+    with pytest.raises(Malformed):
+        envelope.open_sealed(HEADER, sealed, BOB)
+
+
+def test_content_that_its_sender_did_not_pad_does_not_open():
+    info = signed.pae(signed.HPKE, HEADER)
+    sealed = envelope._HPKE.encrypt(INNER, sealing_recipient(BOB.public), info=info)
     with pytest.raises(Malformed):
         envelope.open_sealed(HEADER, sealed, BOB)
 

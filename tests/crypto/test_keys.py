@@ -177,6 +177,16 @@ def test_a_fingerprint_says_which_node_and_which_keys():
     assert len({other.words for other in others} | {made.words}) == 5
 
 
+def test_a_fingerprint_is_the_digest_that_the_protocol_gives():
+    def part(text):
+        return len(text).to_bytes(4, "big") + text
+
+    publics = [PublicKey(MLDSA65, b"", b"m" * 1952), PublicKey(ED25519, b"", b"e" * 32)]
+    named = [b"bridge/v1/fingerprint", b"kent-mash", b"ed25519", b"e" * 32, b"ml-dsa-65", b"m" * 1952]
+    encoded = b"BRIDGEv1" + b"".join(part(one) for one in named)
+    assert keys.fingerprint("kent-mash", publics).digest == hashlib.sha256(encoded).digest()
+
+
 def test_what_a_person_types_matches_in_any_case_and_spacing():
     made = keys.fingerprint("kent-mash", identity())
     words, digits = made.words, made.digits

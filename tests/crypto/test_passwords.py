@@ -39,7 +39,9 @@ def test_a_password_fits_however_its_letters_are_composed():
 
 
 @pytest.mark.parametrize(
-    "phc", ["", "plain", "$argon2i$v=19$m=64,t=3,p=4$AAAAAAAAAAA$AAAA", PHC[:-1], PHC + "A"]
+    "phc",
+    ["", "plain", "$argon2i$v=19$m=64,t=3,p=4$AAAAAAAAAAA$AAAA", PHC[:-1], PHC + "A"],
+    ids=["empty", "plain", "argon2i", "cut", "longer"],  # the salt is random, and ids must not be
 )
 def test_what_is_no_hash_of_ours_takes_no_password(phc):
     assert not passwords.verify_password("correct horse", phc)
