@@ -350,6 +350,8 @@ def _corrected(tight: str, known: Mapping[str, object]) -> _Postcode | None:
 _OFFICIAL = frozenset({"official", "variant", "welsh", "short"})
 _TOWN = frozenset({"town"})
 _COUNTY = frozenset({"county"})
+_SETS = frozenset({"county", "postal"})
+"""Senses in which a name stands for a set of areas; the same name may also be one of them."""
 _WIDE = frozenset({"force", "region", "country"})
 
 
@@ -391,7 +393,7 @@ class Gazetteer:
         for spelt, code, sense in names:
             key = key_of(spelt)
             held = self._index.get(key, ())
-            if all(each.code != code or (each.sense in _COUNTY) != (sense in _COUNTY) for each in held):
+            if all(each.code != code or (each.sense in _SETS) != (sense in _SETS) for each in held):
                 self._index[key] = (*held, _Entry(code, sense, spelt))
 
     # Areas and their order
@@ -528,6 +530,8 @@ class Gazetteer:
             return self._nothing(_NOWHERE["BF"], "BFPO")
         if tight in ("GIR0AA", "GIR0"):
             return self._nothing(_NOWHERE["GIR"], "GIR")
+        if tight in ("BTP", "BRITISHTRANSPORTPOLICE"):
+            return self._nothing("British Transport Police has no area of its own.", "BTP")
         return None
 
     def _by_postcode(self, read: _Postcode, on: date, postcodes: PostcodeLookup | None) -> Resolution:
@@ -666,6 +670,7 @@ class Gazetteer:
         """Entries of one key: one is certain (unless it is a mere part of the country), several are a question."""
         if not entries:
             return None
+        entries = sorted(entries, key=lambda e: e.sense in _TOWN)
         # Police Scotland's area and Scotland are one place: the force is the more useful name for routing.
         levels = {self._areas[e.code].level for e in entries}
         if levels == {"force", "country"}:
@@ -736,23 +741,30 @@ class Gazetteer:
             if read := read_postcode(piece.strip(), self._outcodes):
                 return self._by_postcode(read, on, postcodes)
         for split in splits:
-            found = [r for piece in split if (r := self._by_name(piece, on)) and r.candidates]
+            found = [
+                (r, self._meant(piece)) for piece in split if (r := self._by_name(piece, on)) and r.candidates
+            ]
             if not found or (split is not pieces and len(found) < 2):
                 continue
-            best = found[0]
-            for other in found[1:]:
-                best = self._narrowed(best, other)
+            best, codes = found[0]
+            for other, wider in found[1:]:
+                best = self._narrowed(best, codes, other, wider)
             return best
         return None
 
-    def _narrowed(self, one: Resolution, other: Resolution) -> Resolution:
-        """The candidates of either that lie in one of the other's; when none does, all, without shares."""
-        for inner, outer in ((one, other), (other, one)):
-            kept = [
-                c
-                for c in inner.candidates
-                if any(self.within(c.area.code, o.area.code) for o in outer.candidates)
-            ]
+    def _meant(self, piece: str) -> frozenset[str]:
+        """Every area that a name may stand for when it stands beside another: also the postal county."""
+        for key, _ in _readings(piece):
+            if key in self._index:
+                return frozenset(entry.code for entry in self._index[key])
+        return frozenset()
+
+    def _narrowed(
+        self, one: Resolution, codes: frozenset[str], other: Resolution, wider: frozenset[str]
+    ) -> Resolution:
+        """The candidates of one that lie in what the other may mean; when none does, all, without shares."""
+        for inner, outer in ((one, wider), (other, codes)):
+            kept = [c for c in inner.candidates if any(self.within(c.area.code, code) for code in outer)]
             if not kept:
                 continue
             if len(kept) == len(inner.candidates):
@@ -780,13 +792,13 @@ class Gazetteer:
         found: dict[str, Suggestion] = {}
         keys, words, trigrams = self._sorted_keys, self._word_starts, self._trigrams
         at = bisect_left(keys, key)
-        while at < len(keys) and keys[at].startswith(key) and len(found) < limit:
-            self._offer(keys[at], found)
-            at += 1
+        begins = [k for k in keys[at : at + _MOST_SCANNED] if k.startswith(key)]
         at = bisect_left(words, (key, ""))
-        while at < len(words) and words[at][0].startswith(key) and len(found) < limit:
-            self._offer(words[at][1], found)
-            at += 1
+        holds = [k for word, k in words[at : at + _MOST_SCANNED] if word.startswith(key)]
+        for same_start in (begins, holds):
+            for held in sorted(same_start, key=self._rank):
+                if len(found) < limit:
+                    self._offer(held, found)
         if len(found) < limit and len(key) >= 3:
             mine = _trigrams(key)
             scores: dict[str, int] = {}
@@ -802,10 +814,15 @@ class Gazetteer:
                 self._offer(held, found)
         return tuple(found.values())[:limit]
 
+    def _rank(self, key: str) -> tuple[int, str]:
+        """Councils before towns before everything else, then by name."""
+        senses = [entry.sense for entry in self._index.get(key, ())]
+        return min((_RANKS.get(sense, 2) for sense in senses), default=2), key
+
     def _offer(self, key: str, found: dict[str, Suggestion]) -> None:
         for entry in self._index.get(key, ()):
             area = self._areas[entry.code]
-            if entry.sense in ("county", "part"):
+            if entry.sense in _SETS or entry.sense == "part":
                 continue
             same = key_of(entry.spelt) in (key_of(area.name), key_of(area.label))
             label = area.label if same else f"{entry.spelt} ({area.label})"
@@ -833,8 +850,12 @@ class Gazetteer:
 
 
 def _because_named(entry: _Entry, area: Area) -> str:
-    if entry.sense in ("town", "part"):
+    if entry.sense == "part":
+        return f"{entry.spelt} may mean {area.label}"
+    if entry.sense == "town":
         return f"{entry.spelt} is in {area.label}"
+    if area.level == "force" and entry.sense == "force":
+        return f"{area.label} was named as the home area"
     if entry.sense == "country" or key_of(entry.spelt) in (key_of(area.name), key_of(area.label)):
         return f"{entry.spelt} was named as the home area"
     return f"{entry.spelt} is {area.label}"
@@ -842,6 +863,8 @@ def _because_named(entry: _Entry, area: Area) -> str:
 
 _LONGEST_TEXT = 200
 _MOST_SPLITS = 6
+_MOST_SCANNED = 400
+_RANKS = {"official": 0, "variant": 0, "welsh": 0, "short": 0, "town": 1}
 _LEAST_SHOWN = 5
 _NEAR = 0.45
 _PIECES = re.compile(r"[,;()\n/]")

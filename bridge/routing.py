@@ -225,7 +225,8 @@ def _reason(need: Need, here: Area, matched: Area) -> str:
     """Why this node serves the place, after "because": how the area was found, and what it lies in."""
     if here.code == matched.code:
         return need.because or f"it covers {here.label}"
-    lies = f"{here.label} is in {matched.name}" if matched.level == "upper" else f"it covers {matched.label}"
+    whole = "the area of " if matched.level == "force" else ""
+    lies = f"{here.label} is in {whole}{matched.name if matched.level == 'upper' else matched.label}"
     return f"{need.because}, and {lies}" if need.because else lies
 
 
