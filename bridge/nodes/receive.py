@@ -192,7 +192,7 @@ class Receive:
                 parts,
                 envelope.signatures,
                 keys=verification_keys(partner.descriptor, now),
-                algs=algs or seals.SUITES[1],
+                algs=algs or seals.SUITES.get(len(envelope.signatures), ()),
             )
         except Rejected:
             self._suspect(header.sender, "bad-signature", header.id)

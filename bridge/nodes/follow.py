@@ -1,0 +1,244 @@
+"""What became of the alerts this node has sent: lists, one alert, its timeline, and the receipts as they were signed."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bridge import wire
+from bridge.alerts import Alert, Carried, CarriedHome
+from bridge.clock import moment
+from bridge.errors import Rejected
+from bridge.nodes.submit import Leg
+from bridge.receipts import STATUSES, Status, refusal, summary
+from bridge.storage import receipts, sent
+from bridge.storage.contents import Contents
+from bridge.storage.database import Database
+from bridge.storage.settlement import Detail
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One sent alert as a list shows it: no narrative, no name."""
+
+    seq: int
+    id: str
+    reference: str
+    created: datetime
+    status: str
+    label: str
+    recipients: tuple[dict[str, Any], ...]
+    kept_until: datetime
+    home: str | None = None
+    kinds: tuple[str, ...] = ()
+    urgent: bool = False
+    deleted: bool = False
+    withdrawn: bool = False
+
+    def __repr__(self) -> str:
+        return f"Row({self.id})"
+
+
+class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of a timeline, newest first in lists: who said what, when, and whether the signature was checked."""
+
+    status: str
+    label: str
+    at: datetime
+    who: str
+    node: str | None
+    message: str
+    sentence: str
+    code: str | None = None
+    outcome: str | None = None
+    referral: str | None = None
+    signed: bool = True
+
+
+class Followed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One sent alert whole. `alert` is None once its content is deleted."""
+
+    row: Row
+    route: tuple[Leg, ...]
+    timeline: tuple[Moment, ...]
+    home: CarriedHome | None = None
+    retention: str | None = None
+    alert: msgspec.Raw | None = None
+
+    def __repr__(self) -> str:
+        return f"Followed({self.row.id})"
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Rows newest first, and the cursor behind the last of them (None when nothing was there)."""
+
+    items: tuple[Row, ...]
+    last: int | None
+
+
+class Follow:
+    """The sender's view. Everything it needs comes in as an argument."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        contents: Contents,
+        name_of: Callable[[str], str],
+        shown: Callable[[Carried, Sequence[sent.Message]], tuple[Leg, ...]],
+    ) -> None:
+        self._db = database
+        self._contents = contents
+        self._name_of = name_of
+        self._shown = shown
+
+    async def page(self, before: int | None, limit: int) -> Page:
+        """At most `limit` sent alerts, newest first, numbered below `before`."""
+        rows = await sent.alerts(self._db, before, limit)
+        by_alert: dict[str, list[sent.Message]] = {}
+        for message in await sent.messages_of(self._db, [row.id for row in rows]):
+            by_alert.setdefault(message.alert_id or "", []).append(message)
+        items = tuple(self._row(row, by_alert.get(row.id, []), self._opened(row)) for row in rows)
+        return Page(items, rows[-1].seq if rows else None)
+
+    async def show(self, ref: str) -> Followed:
+        """One sent alert by id or canonical reference, with its timeline. Raises Rejected `not-found`."""
+        row, messages = await self._found(ref)
+        carried = self._opened(row)
+        return Followed(
+            row=self._row(row, messages, carried),
+            route=self._shown(carried, messages) if carried else tuple(_stub(m, self._name_of) for m in messages),
+            timeline=await self._timeline(messages),
+            home=carried.home if carried else None,
+            retention=row.retention,
+            alert=carried.body if carried else None,
+        )
+
+    async def receipts(self, ref: str) -> list[dict[str, Any]]:
+        """Every receipts document about an alert, the exact signed bytes in base64, oldest first."""
+        _, messages = await self._found(ref)
+        statements = await sent.statements_of(self._db, [message.id for message in messages])
+        digests = list(dict.fromkeys(each.receipt for each in statements if each.receipt))
+        found = []
+        for row in await receipts.find(self._db, digests):
+            document = wire.decode_receipts(row.document)
+            mine = {message.id.hex() for message in messages}
+            envelopes = {message.envelope_id.hex() for message in messages if message.envelope_id}
+            found.append(
+                {
+                    "issuer": row.issuer,
+                    "at": document.at,
+                    "received_at": moment(row.at),
+                    "statements": [
+                        each
+                        for each in document.statements
+                        if each.message in mine or (each.message is None and each.envelope in envelopes)
+                    ],
+                    "document": wire.encode_b64(row.document),
+                    "signatures": [
+                        {"kid": kid.hex(), "alg": alg, "signature": wire.encode_b64(signature)}
+                        for kid, alg, signature in msgspec.msgpack.decode(
+                            row.signatures, type=list[tuple[bytes, str, bytes]]
+                        )
+                    ],
+                }
+            )
+        return found
+
+    async def _found(self, ref: str) -> tuple[sent.Alert, list[sent.Message]]:
+        row = await sent.alert(self._db, ref)
+        if row is None:
+            raise Rejected("not-found", "There is no sent alert with this reference.")
+        return row, await sent.messages_of(self._db, [row.id])
+
+    def _opened(self, row: sent.Alert) -> Carried | None:
+        try:
+            content = self._contents.open(row.id, row.bucket_day, row.wrapped_key, row.content)
+        except Rejected:
+            return None
+        return msgspec.json.decode(content, type=Carried)
+
+    def _row(self, row: sent.Alert, messages: Sequence[sent.Message], carried: Carried | None) -> Row:
+        status = summary(message.status for message in messages)
+        alert = msgspec.json.decode(carried.body, type=Alert) if carried else None
+        return Row(
+            seq=row.seq,
+            id=row.id,
+            reference=row.reference,
+            created=moment(row.created_at),
+            status=status,
+            label=STATUSES[status].label,
+            recipients=tuple(
+                {
+                    "node": message.partner,
+                    "name": self._name_of(message.partner) if message.partner else None,
+                    "status": message.status,
+                    "label": "Held" if message.partner is None else STATUSES[Status(message.status)].label,
+                    "code": message.code,
+                    "at": moment(message.status_at),
+                }
+                for message in messages
+            ),
+            kept_until=moment(row.retain_until),
+            home=carried.home.name if carried else None,
+            kinds=alert.event.kinds if alert else (),
+            urgent=bool(row.urgent),
+            deleted=row.purged_at is not None,
+            withdrawn=row.withdrawn_at is not None,
+        )
+
+    async def _timeline(self, messages: Sequence[sent.Message]) -> tuple[Moment, ...]:
+        by_id = {message.id: message for message in messages}
+        entries = [
+            Moment(
+                status=Status.QUEUED,
+                label=STATUSES[Status.QUEUED].label,
+                at=moment(message.created_at),
+                who="this node",
+                node=message.partner,
+                message=message.id.hex(),
+                sentence=STATUSES[Status.QUEUED].meaning if message.partner else "held for the operator",
+                code=None if message.partner else "held",
+                signed=False,
+            )
+            for message in messages
+        ]
+        for said in await sent.statements_of(self._db, list(by_id)):
+            message = by_id[said.message_id]
+            detail = msgspec.json.decode(said.detail, type=Detail) if said.detail else Detail()
+            row = STATUSES[Status(said.status)]
+            refused = said.status in {Status.REFUSED} and said.code
+            entries.append(
+                Moment(
+                    status=said.status,
+                    label=row.label,
+                    at=moment(said.at),
+                    who=self._name_of(message.partner) if message.partner else "this node",
+                    node=message.partner,
+                    message=message.id.hex(),
+                    sentence=refusal(said.code or "").sentence if refused else row.meaning,
+                    code=said.code,
+                    outcome=detail.outcome,
+                    referral=detail.referral,
+                )
+            )
+        # Several statements may carry one time: the order of the table then says which came first.
+        order = {code: place for place, code in enumerate(STATUSES)}
+        return tuple(sorted(entries, key=lambda each: (each.at, order[Status(each.status)]), reverse=True))
+
+
+def _stub(message: sent.Message, name_of: Callable[[str], str]) -> Leg:
+    """A recipient of an alert whose content is deleted: only what the stub keeps."""
+    leg = msgspec.json.decode(message.leg, type=dict[str, str])
+    return Leg(
+        node=message.partner,
+        name=name_of(message.partner) if message.partner else "",
+        function=leg.get("function", ""),
+        area="",
+        why="",
+        step=leg.get("step", ""),
+        because="",
+        status=message.status,
+        message=message.id.hex(),
+        code=message.code,
+    )
