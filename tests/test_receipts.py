@@ -4,7 +4,7 @@ import itertools
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import CODES, Rejected
@@ -130,6 +130,7 @@ def journeys(draw: st.DrawFn) -> tuple[Status, list[Status]]:
     return state, draw(st.permutations(repeated))
 
 
+@settings(deadline=None)
 @given(journeys())
 def test_every_order_of_a_life_s_statements_ends_in_the_same_state(
     journey: tuple[Status, list[Status]],
@@ -141,6 +142,7 @@ def test_every_order_of_a_life_s_statements_ends_in_the_same_state(
     assert state == lived
 
 
+@settings(deadline=None)
 @given(journeys())
 def test_no_honest_life_contradicts_itself(journey: tuple[Status, list[Status]]) -> None:
     _, arrived = journey
