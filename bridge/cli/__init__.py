@@ -1,2 +1,93 @@
-"""x"""
-def main() -> None: ...
+"""The command line: a thin client of the node, for administrators, duty desks and scripts.
+
+Every command says what it did in plain words, or as JSON with `--json`; errors are one sentence and a hint on
+stderr, with the exit status of the table in the README. This module stays light, so that `bridge --version` is
+quick: each command's own module, and what it needs, is imported when the command is called.
+"""
+
+import importlib
+import os
+import sys
+
+import click
+
+from bridge import __version__
+from bridge.cli.command import Group, report
+
+_COMMANDS = {
+    "init": ("node", "Make a new node in a folder: configuration, keys and database"),
+    "run": ("node", "Run the node in the foreground"),
+    "check": ("node", "Check configuration, keys, database, clock, disk and partners, step by step"),
+    "partner": ("partner", "The nodes we exchange alerts with"),
+    "area": ("area", "Which area a place belongs to, and who would get an alert for it"),
+    "alert": ("alert", "Alerts we send"),
+    "inbox": ("inbox", "Alerts we received"),
+    "token": ("token", "Access for other systems"),
+    "key": ("key", "This node's own keys"),
+    "demo": ("demo", "Show nodes at work on this machine, with real areas and invented people"),
+}
+"""Each command in the order of the help text: the module that holds it, and its line there."""
+
+
+class Bridge(Group):
+    """The `bridge` command itself, which imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click passes the context
+        """All commands, in the order in which a node's life goes rather than by alphabet."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  as above
+        """The command of this name, importing its module; None when there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"bridge.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  as above
+        """The list in the help text, without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=Bridge, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="bridge", message="%(prog)s %(version)s")
+def bridge() -> None:
+    """Carry safeguarding alerts to the area that a person is from, and bring signed receipts back."""
+
+
+def main() -> None:
+    """The `bridge` command: runs one command and ends the process with its exit status. Never shows a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter gets its code instead of an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _reader_left()
+    except OSError as error:
+        status = report(error)
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        # Without click's standalone mode, a status given by `ctx.exit` comes back as the value.
+        value = bridge.main(arguments, prog_name="bridge", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(err=True)
+        return 130  # as a shell reports a command that was interrupted
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  the last door: whatever it was, the person gets a sentence
+        return report(error, as_json="--json" in arguments)
+    return value if isinstance(value, int) else 0
+
+
+def _reader_left() -> int:
+    # `bridge inbox list | head`: the reader has what it wanted. The descriptor is replaced so that the
+    # interpreter's own flush at the end stays quiet as well.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141  # as a shell reports a command whose reader has gone (SIGPIPE)

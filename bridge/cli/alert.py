@@ -1,0 +1,172 @@
+"""`bridge alert`: the sending side."""
+
+import secrets
+from typing import Any
+
+import click
+
+from bridge.cli import screen
+from bridge.cli.area import tell_route
+from bridge.cli.client import path_of
+from bridge.cli.command import Group, State, pass_state, read_file
+from bridge.clock import SystemClock
+
+NOBODY = "Nobody gets it yet: it is held for the operator of this node."
+
+
+@click.group(cls=Group)
+def alert() -> None:
+    """Alerts we send."""
+
+
+@alert.command()
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="The same key with the same alert sends it once, however often it is tried, for 24 hours.",
+)
+@pass_state
+def send(state: State, file: str, idempotency_key: str | None) -> None:
+    """Send the alert in FILE (JSON; - for stdin) to the home area of the person.
+
+    It is stored safely here before this command ends, and delivered from then on however long that takes.
+    """
+    body = read_file(file, "alert")
+    headers = {
+        "Content-Type": "application/json",
+        # Without a key of the caller's, one for this call alone: calling twice is then two alerts, as said.
+        "Idempotency-Key": idempotency_key or secrets.token_hex(16),
+    }
+    answer = state.node().post("/v1/alerts", data=body, headers=headers)
+
+    def words() -> None:
+        reference = answer["reference"]
+        screen.out(f"Sent before, with the same key: {reference}" if answer.get("repeated") else f"Sent: {reference}")
+        home = answer.get("home") or {}
+        screen.out(f"Home area: {told_home(home)}")
+        screen.out()
+        tell_route(answer.get("route") or [], NOBODY)
+        _tell_notices(answer)
+        screen.out()
+        screen.out(f"What becomes of it: {state.bridge(f'alert timeline {reference}')}")
+
+    state.show(answer, words)
+
+
+@alert.command("list")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many.")
+@click.option("--all", "every", is_flag=True, help="All, whatever the limit.")
+@pass_state
+def list_(state: State, limit: int, every: bool) -> None:
+    """List the alerts we sent: reference, age, recipients and where each stands. Never what is in them."""
+    items = list(state.node().items("/v1/alerts", most=None if every else limit))
+
+    def words() -> None:
+        if not items:
+            screen.out("No alert has been sent yet.")
+            screen.out(f"Send one: {state.bridge('alert send')} FILE")
+            return
+        now = SystemClock().now()
+        screen.table(
+            ("Reference", "Sent", "Priority", "State", "Goes to"),
+            [
+                (
+                    each.get("reference"),
+                    screen.ago(each.get("created"), now, "-"),
+                    priority(each),
+                    screen.state(each.get("state") or each.get("summary") or each.get("status")),
+                    _recipients(each),
+                )
+                for each in items
+            ],
+        )
+
+    state.show({"items": items}, words)
+
+
+@alert.command()
+@click.argument("reference", metavar="REF")
+@pass_state
+def show(state: State, reference: str) -> None:
+    """Show one alert that we sent: where it went, why, and where it stands at each recipient."""
+    answer = state.node().get(f"/v1/alerts{path_of(reference)}")
+
+    def words() -> None:
+        home = answer.get("home") or {}
+        screen.title(f"Alert {screen.text_of(answer.get('reference'))}")
+        screen.facts(
+            [
+                ("Sent", screen.when(answer.get("created"))),
+                ("Id", answer.get("id")),
+                ("Home area", told_home(home)),
+                ("Kept until", answer.get("kept_until")),
+            ]
+        )
+        screen.out()
+        tell_route(answer.get("route") or [], NOBODY)
+        _tell_notices(answer)
+
+    state.show(answer, words)
+
+
+@alert.command()
+@click.argument("reference", metavar="REF")
+@pass_state
+def timeline(state: State, reference: str) -> None:
+    """Show what became of an alert, newest first: each receipt, who signed it, and whether the signature holds."""
+    answer = state.node().get(f"/v1/alerts{path_of(reference)}/receipts")
+    state.show(answer, lambda: tell_timeline(answer.get("timeline") or []))
+
+
+def tell_timeline(entries: list[dict[str, Any]]) -> None:
+    """What happened to an alert, newest first, one line each."""
+    if not entries:
+        screen.out("Nothing has come back yet.")
+        return
+    newest_first = sorted(entries, key=lambda each: str(each.get("at", "")), reverse=True)
+    screen.table(
+        ("When", "Who", "What", "Detail"),
+        [
+            (
+                screen.when(each.get("at")),
+                screen.named(each.get("who") or each.get("name") or each.get("issuer") or each.get("node")),
+                screen.state(each.get("status") or each.get("state") or each.get("what")),
+                _detail(each),
+            )
+            for each in newest_first
+        ],
+    )
+
+
+def priority(item: dict[str, Any]) -> str:
+    """The priority as a word; of an alert that carries only whether it is urgent, that."""
+    if item.get("priority"):
+        return screen.label("priority", item["priority"])
+    return "Urgent" if item.get("urgent") else "-"
+
+
+def _detail(entry: dict[str, Any]) -> str:
+    told = [entry.get("sentence") or entry.get("detail"), screen.label("outcome", entry.get("outcome") or entry.get("code"))]
+    if entry.get("verified") is False:
+        told.append("SIGNATURE DOES NOT MATCH: do not rely on this")
+    return "; ".join(screen.plain(str(part)) for part in told if part and part != "-")
+
+
+def told_home(home: dict[str, Any]) -> str:
+    """The home area of an alert and why it is taken to be that."""
+    name = screen.named(home) if home.get("code") else "not known"
+    return f"{name}, because {screen.plain(str(home['because']))}" if home.get("code") and home.get("because") else name
+
+
+def _recipients(item: dict[str, Any]) -> str:
+    names = [leg.get("name") or leg.get("node") for leg in item.get("route") or []]
+    return screen.text_of([name for name in names if name])
+
+
+def _tell_notices(answer: dict[str, Any]) -> None:
+    notices = [each.get("sentence") if isinstance(each, dict) else each for each in answer.get("notices") or []]
+    if notices:
+        screen.out()
+    for sentence in notices:
+        screen.out(f"Note: {screen.text_of(sentence)}")

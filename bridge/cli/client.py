@@ -1,0 +1,214 @@
+"""The client of a node: the same HTTP interface as everybody's, over the socket in the node's own folder.
+
+Only the node's own user can open that socket, so no token is needed. Where a command allows it and the node is
+not running, the application is put together in this process instead, under the node's lock; the command then
+speaks to it in exactly the same way.
+"""
+
+import asyncio
+import contextlib
+import json as json_module
+import os
+import shlex
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+
+from bridge.errors import BridgeError, Misconfigured, Unavailable
+
+_HOST = "http://node"
+"""Only a socket is ever dialled; HTTP asks for a name."""
+
+_LONGEST_SOCKET = 100
+"""A socket's path holds 107 bytes at most, including the zero at its end on some systems."""
+
+
+class Problem(BridgeError):
+    """A refusal by the node, told as it told it. `exit_status` follows the contract's table."""
+
+    def __init__(self, status: int, code: str, sentence: str, hint: str, **facts: Any) -> None:
+        exit_status = facts.pop("exit", None)
+        super().__init__(code, sentence, hint, **facts)
+        self.http_status = status
+        self.exit_status = exit_status if isinstance(exit_status, int) else exit_for(status, code)
+
+
+_EXITS = {400: 2, 401: 3, 403: 3, 404: 1, 409: 3, 410: 1, 413: 2, 415: 2, 422: 3}
+
+
+def exit_for(status: int, code: str) -> int:
+    """The exit status for an HTTP status, where the node did not say one: 4 only for what may work later."""
+    if status >= 500:
+        return 4 if code == "unavailable" else 1
+    return _EXITS.get(status, 1)
+
+
+def path_of(*parts: str) -> str:
+    """A path of the interface from its parts, each of them safe whatever was typed."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class Control:
+    """Requests to the node in `dir`. With `offline`, a node that is not running is put together here.
+
+    `patience` is how many seconds an answer may take. Every method raises Unavailable (exit 4) when the node is
+    not running or does not answer, and Misconfigured (exit 2) when its socket may not be opened.
+    """
+
+    def __init__(self, dir: Path, *, offline: bool = False, patience: float = 60.0) -> None:  # noqa: A002  the flag's name
+        self._dir = dir
+        self._offline = offline
+        self._patience = patience
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """One request: the status, and the answer decoded where it is JSON, else its bytes."""
+        status, content_type, body = asyncio.run(self._request(method, path, json, data, headers))
+        return status, _decoded(content_type, body)
+
+    def file(self, path: str) -> bytes:
+        """The exact bytes of the answer to a GET, whatever they are. Raises Problem for a refusal."""
+        status, content_type, body = asyncio.run(self._request("GET", path, None, None, {"Accept": "*/*"}))
+        settled(status, body if status < 300 else _decoded(content_type, body))
+        return body
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The answer to a GET. Raises Problem for a refusal."""
+        asked = {name: str(value) for name, value in query.items() if value is not None}
+        return settled(*self.request("GET", f"{path}?{urlencode(asked)}" if asked else path))
+
+    def post(
+        self, path: str, json: Any = None, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """The answer to a POST. Raises Problem for a refusal."""
+        return settled(*self.request("POST", path, json, data, headers))
+
+    def delete(self, path: str) -> Any:
+        """The answer to a DELETE. Raises Problem for a refusal."""
+        return settled(*self.request("DELETE", path))
+
+    def items(self, path: str, most: int | None = None, **query: Any) -> Iterator[dict[str, Any]]:
+        """The items of a list over all its pages, at most `most`."""
+        cursor: str | None = None
+        while most is None or most > 0:
+            page = self.get(path, **query, limit=min(most or _PAGE, _PAGE), cursor=cursor)
+            items = page.get("items", [])
+            yield from items
+            most = None if most is None else most - len(items)
+            cursor = page.get("next_cursor")
+            # An inbox gives a cursor for what comes later even when nothing is left, so an empty page is the end.
+            if not items or not cursor:
+                return
+
+    async def _request(
+        self, method: str, path: str, json: Any, data: bytes | None, headers: Mapping[str, str] | None
+    ) -> tuple[int, str, bytes]:
+        sent = {"Accept": "application/json", **(headers or {})}
+        try:
+            async with (
+                self._session() as session,
+                session.request(
+                    method,
+                    f"{_HOST}{path}",
+                    json=json,
+                    data=data,
+                    headers=sent,
+                    timeout=aiohttp.ClientTimeout(total=self._patience),
+                ) as response,
+            ):
+                return response.status, response.content_type, await response.read()
+        except TimeoutError:
+            raise Unavailable(
+                "no-answer",
+                f"The node did not answer within {self._patience:.0f} s.",
+                f"See what it says in its log, or try: bridge check --dir {shlex.quote(str(self._dir))}",
+            ) from None
+        except aiohttp.ClientError:
+            raise Unavailable(
+                "no-answer",
+                "The node ended the connection before it answered.",
+                "Is it being stopped? Look whether the command took effect before you repeat it.",
+            ) from None
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        with _reachable(self._dir / "run" / "bridge.sock") as socket:
+            if await self._answers(socket):
+                async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket)) as session:
+                    yield session
+                return
+        if not self._offline:
+            raise Unavailable(
+                "not-running", "The node is not running.", f"Start it with: bridge run --dir {shlex.quote(str(self._dir))}"
+            )
+        from bridge.nodes import app
+
+        async with app.offline(self._dir) as session:
+            yield session
+
+    async def _answers(self, socket: str) -> bool:
+        try:
+            _, writer = await asyncio.open_unix_connection(socket)
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return False
+        except PermissionError:
+            raise Misconfigured(
+                "You may not use this node's control socket.",
+                "Run the command as the user that the node runs as.",
+                code="forbidden",
+            ) from None
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
+
+
+_PAGE = 200
+
+
+@contextlib.contextmanager
+def _reachable(socket: Path) -> Iterator[str]:
+    """A path to the socket that fits where the system keeps one: through the folder's descriptor when it is long."""
+    if len(os.fsencode(socket)) <= _LONGEST_SOCKET or not socket.parent.is_dir():
+        yield str(socket)
+        return
+    folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{socket.name}"
+    finally:
+        os.close(folder)
+
+
+def _decoded(content_type: str, body: bytes) -> Any:
+    if content_type != "application/json" and not content_type.endswith("+json"):
+        return body
+    if not body:
+        return None
+    try:
+        return json_module.loads(body)
+    except ValueError:
+        return body
+
+
+def settled(status: int, body: Any) -> Any:
+    """The body of a success. Raises Problem for a refusal."""
+    if 200 <= status < 300:
+        return body
+    if not isinstance(body, dict) or "code" not in body:
+        raise Problem(status, "not-understood", f"The node's answer is not understood (HTTP {status}).", "")
+    sentence = str(body.get("detail") or body.get("title") or "The node refused.")
+    facts = {name: value for name, value in body.items() if name not in _TOLD}
+    raise Problem(status, str(body["code"]), sentence, str(body.get("hint") or ""), **facts)
+
+
+_TOLD = ("type", "title", "status", "instance", "detail", "hint", "code", "self", "sentence")
+"""Members of a problem document that are told by themselves, and names that `Problem` needs."""

@@ -1,0 +1,300 @@
+"""What all commands share: `--dir` and `--json` in any place, what they stand for, and how errors are told."""
+
+import contextlib
+import difflib
+import json
+import os
+import shlex
+import stat
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from bridge.cli import screen
+from bridge.errors import BridgeError, Misconfigured
+
+if TYPE_CHECKING:
+    from bridge.cli.client import Control
+
+DEFAULT_DIR = "bridge-node"
+"""The node's folder when neither `--dir` nor BRIDGE_DIR says another."""
+
+MAX_FILE = 4 * 1024 * 1024
+"""Bytes of the largest file that a command reads whole; the node has its own, smaller limits."""
+
+
+class State:
+    """What was said with `--dir` and `--json`, before or after the command's name; what comes last counts."""
+
+    def __init__(self) -> None:
+        self.said_dir: Path | None = None
+        self.json = False
+
+    @property
+    def dir(self) -> Path:
+        """The node's folder."""
+        if self.said_dir is not None:
+            return self.said_dir
+        return Path(os.environ.get("BRIDGE_DIR") or DEFAULT_DIR)
+
+    def bridge(self, command: str) -> str:
+        """A command line for this same node, to be shown as what to do next."""
+        where = f" --dir {shlex.quote(str(self.said_dir))}" if self.said_dir is not None else ""
+        return f"bridge {command}{where}"
+
+    def node(self, *, offline: bool = False, patience: float = 60.0) -> "Control":
+        """The node in the folder: running, or with `offline` also put together in this process.
+
+        `patience` is how many seconds an answer may take. Raises Misconfigured when there is no node there.
+        """
+        from bridge.cli.client import Control
+
+        if not (self.dir / "node.toml").is_file():
+            raise Misconfigured(
+                f"There is no node in {self.dir}.",
+                f"Say where it is with --dir or BRIDGE_DIR, or make one: bridge init --dir {shlex.quote(str(self.dir))}",
+                code="no-node",
+            )
+        return Control(self.dir, offline=offline, patience=patience)
+
+    def show(self, answer: Any, words: Callable[[], None]) -> None:
+        """Print the answer itself with `--json`, else call `words` to say it to a person."""
+        if self.json:
+            screen.out(document(answer))
+        else:
+            words()
+
+
+pass_state = click.make_pass_decorator(State, ensure=True)
+
+
+def document(answer: Any) -> str:
+    """An answer as one JSON document: for a person's eyes on a terminal, on one line elsewhere."""
+    return json.dumps(answer, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+
+
+def _said_dir(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(State).said_dir = value
+
+
+def _said_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(State).json = True
+
+
+def _common() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--dir"],
+            type=click.Path(path_type=Path),
+            callback=_said_dir,
+            expose_value=False,
+            is_eager=True,
+            metavar="D",
+            help=f"The node's folder.  [env var: BRIDGE_DIR; default: {DEFAULT_DIR}]",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            callback=_said_json,
+            expose_value=False,
+            is_eager=True,
+            help="Answer as JSON, errors too.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command with the common options. `several` names options that also take values one after the other.
+
+    `--area A --area B`, `--area A B` and `--area A,B` are then the same.
+    """
+
+    def __init__(self, *args: Any, several: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._several = frozenset(several)
+        self.params.extend(_common())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Click's own, after each value of an option in `several` got the option's name before it."""
+        try:
+            return super().parse_args(ctx, list(self._spread(args)) if self._several else args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # so that the hint names this command
+            raise
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002  a sentence is never cut here
+        """The first sentence of the help text, whole."""
+        return super().get_short_help_str(_SENTENCE)
+
+    def _spread(self, args: Sequence[str]) -> Iterator[str]:
+        current = ""
+        for i, argument in enumerate(args):
+            if argument.startswith("-"):
+                name, equals, value = argument.partition("=")
+                current = name if name in self._several else ""
+                values = [value] if equals else []
+                if not current or (not equals and (i + 1 == len(args) or args[i + 1].startswith("-"))):
+                    yield argument
+                    continue
+            elif current:
+                values = [argument]
+            else:
+                yield argument
+                continue
+            for one in (part for value in values for part in value.split(",") if part):
+                yield f"{current}={one}"
+
+
+_SENTENCE = 200
+
+
+class Group(click.Group):
+    """A group of commands with the common options; an unknown command is answered with the nearest ones."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(_common())
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click passes the context
+        """The order in which the commands are written, which is the order of use."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's own; an unknown name is refused with those that are spelt like it."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=2)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"There is no command '{args[0]}'.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------
+
+
+def report(error: BaseException, *, as_json: bool = False) -> int:
+    """Tell an error on stderr, in one sentence and a hint or as JSON, and return the exit status for it."""
+    status, code, sentence, hint, facts = _told(error)
+    with contextlib.suppress(OSError):  # nobody is there to read it
+        if as_json:
+            told = {"code": code, "message": sentence, "hint": hint}
+            click.echo(json.dumps({**told, **facts, **told}, default=str), err=True)
+        else:
+            click.echo(f"bridge: {screen.plain(sentence)}", err=True)
+            for line in (*hint.splitlines(), *_details(facts)):
+                click.echo(f"  {screen.plain(line)}", err=True)
+    return status
+
+
+def _told(error: BaseException) -> tuple[int, str, str, str, dict[str, Any]]:
+    if isinstance(error, BridgeError):
+        return error.exit_status, error.code, error.sentence, error.hint, error.facts
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        path = error.ctx.command_path if error.ctx else "bridge"
+        return 2, "usage", f"{path} needs a command.", _commands_of(error.ctx), {}
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "bridge"
+        return 2, "usage", _sentence(error.format_message()), f"How to use it: {path} --help", {}
+    if isinstance(error, click.ClickException):
+        return 2, "usage", _sentence(error.format_message()), "", {}
+    if isinstance(error, OSError):
+        about = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return 1, "system", _sentence(f"{about}{error.strerror or 'the system refused'}"), "", {}
+    # What is left is our own fault. Its text may hold what people wrote, so only its kind and place are told.
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return (
+        1,
+        "internal",
+        f"Something is wrong in bridge itself ({type(error).__name__}{place}).",
+        "Nothing is shown of the data. Tell whoever looks after bridge the line above and the command you used.",
+        {},
+    )
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _commands_of(ctx: click.Context | None) -> str:
+    if ctx is None or not isinstance(ctx.command, click.Group):
+        return "How to use it: bridge --help"
+    names = ", ".join(ctx.command.list_commands(ctx))
+    return f"One of: {names}\nHow to use it: {ctx.command_path} --help"
+
+
+_MOST_DETAILS = 20
+
+
+def _details(facts: dict[str, Any]) -> list[str]:
+    """The fields at fault and the candidates of a question, which a person needs to see to answer."""
+    faults = [item for item in facts.get("errors") or () if isinstance(item, dict)]
+    areas = [item for item in facts.get("candidates") or () if isinstance(item, dict)]
+    lines = [f"{item.get('pointer', '')}: {item.get('message', '')}".strip(": ") for item in faults]
+    lines += [f"{item.get('code', '')}  {item.get('name', '')}  {screen.share(item.get('share'))}" for item in areas]
+    return lines[:_MOST_DETAILS]
+
+
+# --- Files and choices -----------------------------------------------------------------------------------------
+
+
+def read_file(name: str, what: str) -> bytes:
+    """The bytes of a file, or of stdin for `-`. Raises Misconfigured (exit 2) when it cannot be read or is too large."""
+    try:
+        if name == "-":
+            return _bounded(sys.stdin.buffer, what)
+        with Path(name).open("rb") as file:
+            return _bounded(file, what)
+    except OSError as error:
+        raise Misconfigured(
+            f"The {what} cannot be read: {error.strerror or 'the system refused'}.",
+            f"Looked for it at {name}.",
+            code="usage",
+        ) from None
+
+
+def _bounded(file: BinaryIO, what: str) -> bytes:
+    data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise Misconfigured(
+            f"The {what} is too large.", f"At most {MAX_FILE // 1024 // 1024} MiB are read.", code="too-large"
+        )
+    if not data.strip():
+        raise Misconfigured(f"The {what} is empty.", "Was it written to the end?", code="usage")
+    return data
+
+
+def words_of(value: str | None, what: str) -> str | None:
+    """The value of an option that may be `-`, for stdin: what people wrote need not stand in a process list."""
+    if value != "-":
+        return value
+    try:
+        return read_file("-", what).decode().strip()
+    except UnicodeDecodeError:
+        raise Misconfigured(f"The {what} is not UTF-8 text.", code="usage") from None
+
+
+def others_may_read(path: Path) -> bool:
+    """Whether the file's mode lets anyone but its owner and group read it."""
+    return bool(path.stat().st_mode & stat.S_IROTH)
+
+
+def certain(question: str, *, yes: bool) -> None:
+    """Ask before what cannot be undone; `yes` is the answer given before. Raises Misconfigured where nobody can answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Misconfigured("This cannot be undone, so it must be confirmed.", "Add --yes to confirm it.", code="usage")
+    if not click.confirm(question, err=True):
+        raise click.Abort

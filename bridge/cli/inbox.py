@@ -1,0 +1,312 @@
+"""`bridge inbox`: the receiving side."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+from bridge.cli import screen
+from bridge.cli.alert import priority, tell_timeline, told_home
+from bridge.cli.client import path_of
+from bridge.cli.command import Command, Group, State, pass_state
+from bridge.clock import SystemClock
+from bridge.errors import BridgeError, Misconfigured
+
+
+@click.group(cls=Group)
+def inbox() -> None:
+    """Alerts we received: read them, take them, say what came of them."""
+
+
+@inbox.command("list")
+@click.option("--state", "wanted", metavar="STATE", help="Only those in this state, such as received, taken or closed.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, metavar="N", help="At most so many.")
+@click.option("--all", "every", is_flag=True, help="All, whatever the limit.")
+@pass_state
+def list_(state: State, wanted: str | None, limit: int, every: bool) -> None:
+    """List received alerts, in the order they came. Never what is in them."""
+    items = list(state.node().items("/v1/inbox", most=None if every else limit, state=wanted))
+
+    def words() -> None:
+        if not items:
+            screen.out(f"No alerts are {wanted}." if wanted else "No alerts. New ones appear here within seconds.")
+            return
+        now = SystemClock().now()
+        screen.table(
+            ("Reference", "From", "Age", "State", "Priority", "About"),
+            [
+                (
+                    each.get("reference"),
+                    each.get("sender"),
+                    screen.age(each.get("received"), now),
+                    screen.state(each.get("state")),
+                    priority(each),
+                    screen.labels("kind", each.get("kinds")),
+                )
+                for each in items
+            ],
+        )
+
+    state.show({"items": items}, words)
+
+
+@inbox.command()
+@click.argument("reference", metavar="REF")
+@pass_state
+def show(state: State, reference: str) -> None:
+    """Show a received alert in full. It names people: mind who can see your screen."""
+    answer = state.node().get(f"/v1/inbox{path_of(reference)}")
+    state.show(answer, lambda: _tell(answer))
+
+
+def _verb(name: str, line: str, told: str) -> Command:
+    """A command that moves one alert on and takes nothing but its reference."""
+
+    @pass_state
+    def act(state: State, reference: str) -> None:
+        answer = state.node().post(_act(reference, name))
+        state.show(answer, lambda: screen.out(f"{screen.text_of(_reference(answer, reference))} {told}"))
+
+    return Command(name, callback=act, params=[click.Argument(["reference"], metavar="REF")], help=line)
+
+
+inbox.add_command(_verb("ack", "Say that an alert has been passed into your own system.", "is acknowledged."))
+inbox.add_command(_verb("open", "Say that an alert has been read by a person.", "is marked as opened."))
+inbox.add_command(_verb("take", "Take an alert: you work on it, and others and the sender see that.", "is yours now."))
+
+
+@inbox.command()
+@click.argument("reference", metavar="REF")
+@click.option("--outcome", required=True, metavar="CODE", help="What came of it; a wrong code lists the right ones.")
+@pass_state
+def close(state: State, reference: str, outcome: str) -> None:
+    """Close an alert with its outcome. The sender learns the outcome and nothing else."""
+    given = {"outcome": _outcome(outcome)}
+    answer = state.node().post(_act(reference, "close"), json=given)
+    told = screen.label("outcome", given["outcome"])
+    state.show(answer, lambda: screen.out(f"{screen.text_of(_reference(answer, reference))} is closed: {told}."))
+
+
+@inbox.command("not-ours")
+@click.argument("reference", metavar="REF")
+@click.option("--area", metavar="GSS", help="Where it belongs, if you know; the sender is told.")
+@pass_state
+def not_ours(state: State, reference: str, area: str | None) -> None:
+    """Say that an alert is not for you. The sender is told at once and can send it on."""
+    answer = state.node().post(_act(reference, "not-ours"), json={"area": area} if area else {})
+    state.show(answer, lambda: screen.out(f"{screen.text_of(_reference(answer, reference))} is given back to its sender."))
+
+
+@inbox.command()
+@click.option("--format", "form", type=click.Choice(["json", "ndjson", "csv"]), required=True, help="In which form.")
+@click.option("--state", "wanted", metavar="STATE", help="Only those in this state, such as received, taken or closed.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new file that only you may read.")
+@pass_state
+def export(state: State, form: str, wanted: str | None, out: Path | None) -> None:
+    """Write received alerts in full, for another system or for a review. It names people.
+
+    What is already deleted is left out.
+    """
+    node = state.node()
+
+    def alerts() -> Iterator[dict[str, Any]]:
+        for item in node.items("/v1/inbox", state=wanted):
+            try:
+                yield node.get(f"/v1/inbox{path_of(str(item.get('id') or item['reference']))}")
+            except BridgeError as error:
+                if error.code not in ("gone", "not-found"):  # it was deleted between the list and now
+                    raise
+
+    write = FORMATS[form]
+    if out is None:
+        write(alerts(), sys.stdout)
+        return
+    with _private(out) as file:
+        write(alerts(), file)
+    screen.note(f"Written to {out}. Delete it when it has served its purpose.")
+
+
+def _private(path: Path) -> io.TextIOWrapper:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Misconfigured(f"{path} is there already.", "An export never writes over a file.", code="usage") from None
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written: {error.strerror}.", code="usage") from None
+    return io.TextIOWrapper(os.fdopen(descriptor, "wb"), encoding="utf-8", newline="")
+
+
+# --- Parts of a received alert, as the node tells them ---------------------------------------------------------
+
+
+def _written(alert: dict[str, Any]) -> dict[str, Any]:
+    """The alert as its sender wrote it; empty once it is deleted."""
+    found = alert.get("alert")
+    return found if isinstance(found, dict) else {}
+
+
+def _part(alert: dict[str, Any], name: str) -> dict[str, Any]:
+    """A group of the alert as written, such as `event` or `grading`."""
+    found = _written(alert).get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _people(alert: dict[str, Any]) -> list[str]:
+    """Each person in one line: names, age, description."""
+    told = []
+    for subject in _written(alert).get("subjects") or []:
+        names = " / ".join(str(name["text"]) for name in subject.get("names") or [] if name.get("text"))
+        age = subject.get("dob") or subject.get("birth_year") or _known(screen.label("age_band", subject.get("age_band")))
+        parts = (names, age, subject.get("description"))
+        told.append("; ".join(str(part) for part in parts if part))
+    return told
+
+
+# --- Forms of an export --------------------------------------------------------------------------------------
+
+
+def _json(alerts: Iterable[dict[str, Any]], file: Any) -> None:
+    file.write('{"items":[')
+    for i, each in enumerate(alerts):
+        file.write(("," if i else "") + "\n" + json.dumps(each, ensure_ascii=False))
+    file.write("\n]}\n")
+
+
+def _ndjson(alerts: Iterable[dict[str, Any]], file: Any) -> None:
+    for each in alerts:
+        file.write(json.dumps(each, ensure_ascii=False) + "\n")
+
+
+def _csv(alerts: Iterable[dict[str, Any]], file: Any) -> None:
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\r\n")
+    writer.writeheader()
+    for each in alerts:
+        writer.writerow({name: harmless(value(each)) for name, value in COLUMNS.items()})
+
+
+FORMATS: Mapping[str, Callable[[Iterable[dict[str, Any]], Any], None]] = MappingProxyType(
+    {"json": _json, "ndjson": _ndjson, "csv": _csv}
+)
+
+
+def harmless(value: Any) -> str:
+    """A cell that a spreadsheet shows and does not run: what begins like a formula gets an apostrophe before it."""
+    text = screen.text_of(value, "")
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
+    {
+        "reference": lambda alert: alert["entry"].get("reference"),
+        "id": lambda alert: alert["entry"].get("id"),
+        "from": lambda alert: alert["entry"].get("sender"),
+        "received": lambda alert: alert["entry"].get("received"),
+        "state": lambda alert: alert["entry"].get("state"),
+        "outcome": lambda alert: alert["entry"].get("outcome"),
+        "priority": lambda alert: alert["entry"].get("priority"),
+        "status": lambda alert: alert["entry"].get("status"),
+        "home_code": lambda alert: (alert.get("home") or {}).get("code"),
+        "home_name": lambda alert: (alert.get("home") or {}).get("name"),
+        "kinds": lambda alert: _part(alert, "event").get("kinds"),
+        "harms": lambda alert: _part(alert, "event").get("harms"),
+        "observed": lambda alert: _part(alert, "event").get("observed_from"),
+        "people": lambda alert: " | ".join(_people(alert)),
+        "narrative": lambda alert: _part(alert, "event").get("narrative"),
+        "handling": lambda alert: _part(alert, "grading").get("handling"),
+        "marking": lambda alert: _part(alert, "grading").get("marking"),
+        "kept_until": lambda alert: alert["entry"].get("kept_until"),
+    }
+)
+"""Columns of the csv form and where each comes from."""
+
+
+# --- What is typed and shown ---------------------------------------------------------------------------------
+
+
+def _act(reference: str, verb: str) -> str:
+    return f"/v1/inbox{path_of(reference, verb)}"
+
+
+def _reference(answer: Any, typed: str) -> str:
+    return str(answer.get("reference") or typed) if isinstance(answer, dict) else typed
+
+
+def _outcome(text: str) -> str:
+    from bridge import vocabulary
+
+    code = text.strip().lower().replace("-", "_").replace(" ", "_")
+    if code not in vocabulary.OUTCOME:
+        raise Misconfigured(
+            "The outcome is not one that is known.", f"One of: {', '.join(vocabulary.OUTCOME.codes)}.", code="usage"
+        )
+    return code
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    entry, said = answer["entry"], _written(answer)
+    event, grading, reporter = (_part(answer, name) for name in ("event", "grading", "reporter"))
+    place = event.get("place") or {}
+    sender = answer.get("sender") or {}
+    screen.title(f"Alert {screen.text_of(entry.get('reference'))}  {screen.text_of(grading.get('marking'), '')}".rstrip())
+    screen.facts(
+        [
+            ("From", screen.named(sender) if sender else entry.get("sender")),
+            ("Reported by", [part for part in (reporter.get("role_title"), reporter.get("site")) if part]),
+            ("Received", screen.when(entry.get("received"))),
+            ("State", _state(entry)),
+            ("Priority", priority(entry)),
+            ("Practice", "an exercise with invented people" if entry.get("status") == "exercise" else None),
+            ("Home area", told_home(answer.get("home") or {})),
+            ("About", _known(screen.labels("kind", entry.get("kinds")))),
+            ("Harm feared", _known(screen.labels("harm", event.get("harms")))),
+            ("Seen", event.get("observed_from")),
+            ("Where", [part for part in (place.get("text"), place.get("district")) if part]),
+            ("How known", _known(screen.label("how_known", grading.get("how_known")))),
+            ("Handling", _known(screen.label("handling", grading.get("handling")))),
+            ("Caveat", grading.get("caveat_text")),
+            ("Asked of you", _known(screen.label("ask", said.get("ask")))),
+            ("By", said.get("by_when")),
+            ("Kept until", screen.when(entry.get("kept_until"))),
+            ("Not shown to you", answer.get("withheld")),
+        ]
+    )
+    if not said:
+        screen.out()
+        screen.out("What it said is deleted: its time was over.")
+    for i, person in enumerate(_people(answer)):
+        roles = _known(screen.labels("role", said["subjects"][i].get("roles")))
+        screen.out()
+        screen.title(f"Person {i + 1}{': ' if roles else ''}{roles}")
+        screen.out(screen.plain(person) or "Nothing more is known.")
+    for thing in said.get("objects") or []:
+        screen.out()
+        screen.title(screen.label("object_kind", thing.get("kind")))
+        screen.out(screen.text_of([part for part in (thing.get("value"), thing.get("description")) if part]))
+    if event.get("narrative"):
+        screen.out()
+        screen.title("What happened")
+        screen.out(screen.plain(str(event["narrative"])))
+    if answer.get("timeline"):
+        screen.out()
+        screen.title("What we have said to the sender")
+        tell_timeline([{"who": "this node", **step} for step in answer["timeline"]])
+
+
+def _known(text: str) -> str:
+    return "" if text == "-" else text
+
+
+def _state(entry: dict[str, Any]) -> str:
+    told = screen.state(entry.get("state"))
+    if entry.get("outcome"):
+        told = f"{told}: {screen.label('outcome', entry['outcome'])}"
+    if entry.get("taken_by"):
+        told = f"{told}, taken by {screen.plain(str(entry['taken_by']))}"
+    return f"{told}; withdrawn by the sender" if entry.get("withdrawn") else told
