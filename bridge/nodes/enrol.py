@@ -45,6 +45,7 @@ log = structlog.get_logger()
 
 SKEW = timedelta(minutes=10)
 FETCH_PAUSE = 5.0
+_MSGPACK = {"Accept": "application/msgpack"}
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -94,7 +95,7 @@ class Enrol:
 
     def invite(self) -> bytes:
         """Our own signed descriptor as a file to give to a partner. It holds no secret."""
-        return wire.encode_invite(self._own_signed())
+        return wire.encode_invite(self.own_signed())
 
     async def add(self, invite: bytes, admin: str) -> Partner:
         """Take in a partner's invite file: known from now on, trusted with nothing yet.
@@ -233,7 +234,7 @@ class Enrol:
             return False
         self._fetched[node_id] = started
         try:
-            answer = await self._call(_endpoint(partner), "GET", "/node/v1/descriptor")
+            answer = await self._call(_endpoint(partner), "GET", "/node/v1/descriptor", headers=_MSGPACK)
             if answer.status != 200:
                 return False
             newer = await self._admit(wire.decode_signed(answer.body), node_id, "node")
@@ -298,7 +299,7 @@ class Enrol:
                 nonce=nonce,
                 seq=identity.seq,
                 version=self._version,
-                descriptor=wire.encode_b64(wire.encode_signed(self._own_signed())),
+                descriptor=wire.encode_b64(wire.encode_signed(self.own_signed())),
             )
         )
         signatures = identity.sign_message(HELLO, [document])
@@ -325,7 +326,8 @@ class Enrol:
         verify(HELLO, [signed.document], signed.signatures, keys=keys, algs=algs)
         return hello
 
-    def _own_signed(self) -> Signed:
+    def own_signed(self) -> Signed:
+        """Our newest descriptor, as signed."""
         own = self._book.get(self._book.own_id)
         if own is None:
             raise RuntimeError("the book holds our own node from the start")
@@ -346,7 +348,7 @@ class Enrol:
         steps: list[Check] = []
         endpoint = _endpoint(partner)
         try:
-            answer = await self._call(endpoint, "GET", "/node/v1/descriptor")
+            answer = await self._call(endpoint, "GET", "/node/v1/descriptor", headers=_MSGPACK)
         except Unavailable as error:
             return [*_before(error.code), Check(_STEP_OF.get(error.code, "connection"), False, str(error))]
         steps += _before("")

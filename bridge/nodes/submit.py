@@ -142,17 +142,13 @@ class Submit:
         places = self._places()
         home = resolve_home(alert, places, on)
         needs = [_need(want, alert, home, places.gazetteer, on) for want in alerts.audience(alert, now)]
-        own_area = own.descriptor.areas[0]
-        legs = routing.route(
-            needs, places.gazetteer, self.coverages(), on, own_area, exercise=own.descriptor.exercise
-        )
         until = alerts.keep_until(alert, now, self._classes)
         return Plan(
             alert=alert,
             home=home,
-            legs=tuple(self._agreed_leg(leg, alert, until, now) for leg in legs),
+            legs=tuple(self._agreed_leg(leg, alert, until, now) for leg in self.routed(needs, on)),
             kept_until=until,
-            notices=tuple(alerts.notices(alert, own_area, home.code)),
+            notices=tuple(alerts.notices(alert, own.descriptor.areas[0], home.code)),
         )
 
     async def send(self, body: bytes, actor: str, idempotency_key: str | None = None) -> Sent:
@@ -304,6 +300,12 @@ class Submit:
         """The content of a sent alert. Raises Rejected `gone` once its key is destroyed."""
         payload = self._contents.open(row.id, row.bucket_day, row.wrapped_key, row.content)
         return msgspec.json.decode(payload, type=Carried)
+
+    def routed(self, needs: Sequence[routing.Need], on: date) -> tuple[routing.Leg, ...]:
+        """Where alerts with these needs would go on a day, changing nothing."""
+        own = self._own().descriptor
+        gazetteer = self._places().gazetteer
+        return routing.route(needs, gazetteer, self.coverages(), on, own.areas[0], exercise=own.exercise)
 
     def coverages(self) -> list[routing.Coverage]:
         """What every active partner, and we ourselves, may receive for."""
