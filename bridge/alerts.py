@@ -745,7 +745,8 @@ _HANDOVERS = (
     Rule("any", ("transition_18",), "LA_ASC", "home", "the person turns 18, and adult services take over"),
     Rule("any", ("transition_18",), "MH_TRUST", "home", "the person turns 18, and adult mental health takes over"),
 )  # fmt: skip
-"""Kinds in which a known case passes from one service to the next: these recipients and no others."""
+"""Kinds in which a known case passes from one service to the next: these recipients and no others, whatever other
+kinds stand beside. What was sent too widely cannot be taken back; the sender may always name more."""
 
 _GENERAL = (
     Rule("child", (), "MASH", "home", "a child or young person is involved, and the home children's services act first"),
@@ -767,7 +768,6 @@ _GENERAL = (
 AUDIENCE: tuple[Rule, ...] = (*_HANDOVERS, *_GENERAL)
 """The default recipients of an alert, in order, each pair of function and area once (proposed, not law)."""
 
-_HANDOVER_KINDS = frozenset(kind for rule in _HANDOVERS for kind in rule.kinds)
 _OFFENDER_ROLES = frozenset({"suspected_exploiter", "gang_member", "gang_associate"})
 _AT_RISK_ROLES = frozenset({"at_risk", "exploited", "householder_cuckooed"})
 
@@ -808,17 +808,24 @@ def audience(alert: Alert, now: datetime) -> list[Want]:
         ]
     else:
         met = _persons(alert, observed_on(alert, now)) | {"any"}
-        kinds = set(alert.event.kinds)
-        rules = _HANDOVERS if kinds & _HANDOVER_KINDS else _GENERAL
-        placed = alert.event.place is not None and alert.event.place.district is not None
-        wants = [
-            Want(rule.function, rule.area, rule.why)
-            for rule in rules
-            if rule.person in met
-            and (not rule.kinds or kinds & set(rule.kinds))
-            and (placed or rule.area != "place")
-        ]
-    return list({(want.function, want.area): want for want in reversed(wants)}.values())[::-1]
+        # A hand-over without a district to hand over to falls back on the general rows, so that someone has it.
+        wants = _wanted(_HANDOVERS, alert, met) or _wanted(_GENERAL, alert, met)
+    once: dict[tuple[str, str], Want] = {}
+    for want in wants:
+        once.setdefault((want.function, want.area), want)
+    return list(once.values())
+
+
+def _wanted(rules: tuple[Rule, ...], alert: Alert, met: set[str]) -> list[Want]:
+    kinds = set(alert.event.kinds)
+    placed = alert.event.place is not None and alert.event.place.district is not None
+    return [
+        Want(rule.function, rule.area, rule.why)
+        for rule in rules
+        if rule.person in met
+        and (not rule.kinds or kinds & set(rule.kinds))
+        and (placed or rule.area != "place")
+    ]
 
 
 # --- Law: what the sender should know before sending -------------------------------------------------------------
