@@ -319,7 +319,7 @@ def _check_character(seven: str) -> str:
 
 
 def reference(alert_id: str) -> str:
-    """The reference to read aloud, e.g. `BR-7KQ2-M9XT`: 35 bits of SHA-256 of the id, and a check character.
+    """The reference to read aloud, e.g. `BR-X5AZ-B1ET`: 35 bits of SHA-256 of the id, and a check character.
 
     Both ends compute it from the id. It is short, so two alerts of one node may share it by rare chance.
     """

@@ -1,6 +1,10 @@
+import importlib
+import re
+from pathlib import Path
+
 import pytest
 
-from bridge import vocabulary
+from bridge import receipts, vocabulary
 from bridge.vocabulary import Gateway, RetentionClass, Table
 
 
@@ -117,3 +121,53 @@ def test_lists_of_codes_beside_the_tables_name_codes_of_the_tables() -> None:
     assert {*vocabulary.HEALTH, *vocabulary.SOCIAL_CARE, *vocabulary.POLICING} <= set(
         vocabulary.FUNCTION.codes
     )
+
+
+GLOSSARY = (Path(__file__).parent.parent / "docs" / "glossary.md").read_text("utf-8")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The rows of the table under a heading of the glossary."""
+    section = GLOSSARY.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [
+        ("Kinds of alert", vocabulary.KIND),
+        ("Harms", vocabulary.HARM),
+        ("Functions", vocabulary.FUNCTION),
+        ("Outcomes", vocabulary.OUTCOME),
+        ("Reasons for not sharing", vocabulary.WITHHELD_REASON),
+    ],
+)
+def test_the_glossary_shows_the_table_as_it_is(heading: str, table: Table) -> None:
+    assert rows(heading) == [[term.code, term.label, term.meaning] for term in table.terms]
+
+
+def test_the_glossary_shows_the_retention_classes_as_they_are() -> None:
+    shown = [row[:1] + row[2:] for row in rows("Retention classes")]
+    assert shown == [
+        [term.code, str(term.days or "until released"), term.measured_from, str(term.ceiling_days or "-")]
+        for term in vocabulary.RETENTION.terms
+        if isinstance(term, RetentionClass)
+    ]
+
+
+def test_the_glossary_shows_the_statuses_of_a_receipt_as_they_are() -> None:
+    assert [row[:2] for row in rows("Statuses of a receipt")] == [
+        [status, row.label] for status, row in receipts.STATUSES.items()
+    ]
+
+
+def test_the_glossary_has_each_word_once_and_its_names_in_our_modules_exist() -> None:
+    words = rows("Words")
+    assert len({row[0] for row in words}) == len(words) > 30
+    names = re.findall(
+        r"`(alerts|vocabulary|areas|routing|receipts|envelopes|partners|agreements)\.(\w+)", GLOSSARY
+    )
+    assert len(names) > 20
+    for module, name in names:
+        assert hasattr(importlib.import_module(f"bridge.{module}"), name), f"{module}.{name}"
