@@ -371,6 +371,18 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
                 _WORKER,
                 "Check the kind of alert and the partner, and send it again.",
             ),
+            Refusal(
+                "forged-receipt",
+                "The partner did not accept a receipt that this system sent.",
+                _ADMIN,
+                "Treat it as a security event: compare both systems' receipts.",
+            ),
+            Refusal(
+                "bad-signature",
+                "The partner could not verify the signature inside a message.",
+                _ADMIN,
+                "Treat it as a security event: ring the partner and compare the fingerprints.",
+            ),
         )
     }
 )

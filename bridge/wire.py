@@ -386,7 +386,16 @@ def decode_answer(data: bytes) -> list[Signed | None]:
 
 
 def encode_answer(answer: Sequence[Signed | None]) -> bytes:
-    """The answer to a POST of envelopes, in the order of its envelopes."""
+    """The answer to a POST of envelopes, in the order of its envelopes.
+
+    One that would exceed what a sender reads leaves its last entries nil, and their envelopes come again.
+    """
+    entries = [_pack(signed) for signed in answer]
+    room = ANSWER_LIMIT - 8  # for the length of the list
+    for index, entry in enumerate(entries):
+        room -= len(entry)
+        if room < len(entries) - index - 1:  # a byte for each nil
+            return _pack([*answer[:index], *[None] * (len(entries) - index)])
     return _pack(list(answer))
 
 

@@ -548,6 +548,18 @@ def test_an_answer_has_an_entry_for_each_of_1_to_64_envelopes(answer: list[None]
         wire.decode_answer(wire.encode_answer(answer))
 
 
+@pytest.mark.parametrize("size", [1, 20_000, 16_200, 16_250, 262_000])
+def test_an_answer_never_grows_beyond_what_a_sender_reads(size: int) -> None:
+    answer = [Signed(b"d" * size, (SIGNATURE,))] * 64
+    data = wire.encode_answer(answer)
+    assert len(data) <= wire.ANSWER_LIMIT
+    settled = wire.decode_answer(data)
+    assert len(settled) == 64
+    kept = sum(each is not None for each in settled)
+    assert kept >= min(64, (wire.ANSWER_LIMIT - 100) // (size + 100))
+    assert settled == answer[:kept] + [None] * (64 - kept)
+
+
 # ── receipts ──
 
 STATEMENT = Statement("ab" * 16, "cd" * 16, "ef" * 32, Status.RECEIVED, AT)
