@@ -5,6 +5,7 @@ own, made from what was read) or "unverified" (from memory: a data protection of
 A table may only grow: a code keeps its meaning for ever, and a receiver keeps codes that it does not know.
 """
 
+import functools
 import re
 import unicodedata
 
@@ -51,19 +52,23 @@ class RetentionClass(Term, frozen=True, kw_only=True):
     ceiling_days: int | None  # the most, from the day it is sent, that any setting may allow
 
 
-class Table(Struct, frozen=True):
+class Table(Struct, frozen=True, dict=True):
     """One code list, in the order in which a form shows it."""
 
     name: str
     title: str
     terms: tuple[Term, ...]
 
+    @functools.cached_property
+    def _by_code(self) -> dict[str, Term]:
+        return {term.code: term for term in self.terms}
+
     def __contains__(self, code: object) -> bool:
-        return any(term.code == code for term in self.terms)
+        return code in self._by_code
 
     def get(self, code: str) -> Term | None:
         """The term of exactly this code, or None: an unknown code is kept, never an error."""
-        return next((term for term in self.terms if term.code == code), None)
+        return self._by_code.get(code)
 
     def label(self, code: str) -> str:
         """What a person reads for this code; the code itself when the table does not know it."""
@@ -526,6 +531,8 @@ _SEPARATORS = re.compile(r"[\s\-_/.]+")
 
 def function(text: str) -> str | None:
     """The function code that a person means by this text, or None; case, spaces, hyphens and apostrophes do not count."""
+    if text in FUNCTION:
+        return text
     if len(text) > 64:
         return None
     plain = (
