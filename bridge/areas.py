@@ -243,6 +243,7 @@ _COUNCIL_HEAD = re.compile(
     r"^(?:the )?(?:(?:council of the )?(?:royal |london |metropolitan |county )*(?:borough|district|boro)"
     r"(?: council)? of|lb(?: of)?|rb(?: of)?|mb of|city (?:and (?:county|district) )?of|county of|cyngor) "
 )
+_LEADING_WORDS = re.compile(r"^(?:(?:somewhere |lives |living |comes )?(?:from|in) )?(?:the )?")
 _OFFICIAL_TAIL = re.compile(r" (?:city|county) of$")
 
 
@@ -260,7 +261,7 @@ def _readings(text: str) -> Iterable[tuple[str, str]]:
     """Keys to try for a name, most literal first, each with the sort of body that was named ("" if none)."""
     key = key_of(text)
     yield key, ""
-    without = key.removeprefix("the ")
+    without = _LEADING_WORDS.sub("", key)
     if without != key:
         yield without, ""
     for pattern, sort in (
@@ -451,6 +452,11 @@ class Gazetteer:
         found = self.successors(code, on)
         return found[0][0] if len(found) == 1 else None
 
+    def former_name(self, code: str) -> str:
+        """The name that a retired area had, "" for a code that is not a retired one."""
+        rows = self._followers.get(code, ())
+        return rows[0].former_name if rows else ""
+
     def renumbered(self, code: str) -> str:
         """The current code of a place that kept its name and got another code (a boundary change), else the code
         itself: approvals made under the old number go on to hold.
@@ -488,7 +494,7 @@ class Gazetteer:
         if GSS.fullmatch(tight):
             return self._by_code(tight, on)
         if read := read_postcode(text, self._outcodes):
-            by_name = self._by_name(text, on) if not read.inward and read.corrected else None
+            by_name = self._by_name(text, on) if read.corrected else None  # "Hull" is no mistyped HU11
             return by_name or self._by_postcode(read, on, postcodes)
         if wordy := self._special(tight):
             return wordy
@@ -738,7 +744,8 @@ class Gazetteer:
         for piece in (piece for split in splits for piece in split):
             # A town beside a postcode is its post town, which says nothing of the district: DA1 4 is "Dartford"
             # in an address, and lies in Bexley. So the postcode alone decides, and a name never narrows it.
-            if read := read_postcode(piece.strip(), self._outcodes):
+            read = read_postcode(piece.strip(), self._outcodes)
+            if read and not read.corrected:
                 return self._by_postcode(read, on, postcodes)
         for split in splits:
             found = [
