@@ -228,3 +228,19 @@ def longest_keeping(agreement: Agreement | None, until: date, now: datetime) -> 
     if agreement is None:
         return until
     return min(until, _today(now) + timedelta(days=agreement.max_retention_days))
+
+
+def standing(ceiling_days: int) -> Agreement:
+    """The agreement in force where no agreements file is kept: two administrators' approval is the decision.
+
+    It covers every approved partner, for every function and kind, and keeps nothing beyond `ceiling_days`.
+    """
+    return Agreement(
+        id="standing",
+        title="Standing terms for approved partners",
+        purpose="Safeguarding of children and adults at risk, and prevention of crime, across areas.",
+        parties=(Party(EVERYONE, "every approved partner"),),
+        valid_from=date.min,
+        review_by=date.max - REVIEW_GRACE,
+        max_retention_days=min(ceiling_days, 3653),
+    )

@@ -169,7 +169,7 @@ class Consumers:
         )
 
     @route("GET", "/v1/areas/route", needs="areas:read", summary="Who would get an alert for a home area, and why")
-    async def route(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+    async def who_gets_it(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """One leg for each function asked for (children's services and police when none is)."""
         on = self._clock.now().date()
         functions = []

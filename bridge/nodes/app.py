@@ -1,0 +1,891 @@
+"""Puts a node together: the only module that knows every part, and where clock, randomness and network come in."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+import structlog
+from aiohttp import web
+
+import bridge
+from bridge import agreements, areas, logs, registry, vocabulary
+from bridge.api.consumers import Consumers
+from bridge.api.control import Control, Operations
+from bridge.api.door import Cursors, Deadlines, Handler, Route, Who, answered, application, route, routes_of
+from bridge.api.peers import Peers
+from bridge.areas import Gazetteer
+from bridge.clock import Clock, SystemClock, millis, moment
+from bridge.config import FILE_NAME, Settings, render
+from bridge.crypto.keys import Fingerprint
+from bridge.crypto.tls import make_certificate, spki_pin
+from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
+from bridge.metrics import Metrics
+from bridge.nodes.acknowledge import Acknowledge
+from bridge.nodes.admit import OPERATOR, Actor, Admit
+from bridge.nodes.deliver import Deliver, Schedule
+from bridge.nodes.enrol import Check, Enrol
+from bridge.nodes.follow import Follow
+from bridge.nodes.receive import Receive
+from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
+from bridge.nodes.submit import Places, Submit
+from bridge.nodes.transport import Call, Transport
+from bridge.partners import Contact, State, freshness
+from bridge.storage import inbox, open_database, outbox, seen, sent, settlement
+from bridge.storage.contents import Contents
+from bridge.storage.database import Database
+from bridge.storage.keystore import Keystore, KeyRow, KeySource, make_key_file
+from bridge.storage.partners import Book, load
+from bridge.storage.postcodes import PostcodeTable
+
+log = structlog.get_logger()
+
+KEYSTORE = "keystore.db"
+POSTCODES = "areas.dat"
+AGREEMENTS = "agreements.toml"
+RUN = "run"
+SOCKET = "bridge.sock"
+STOP_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something a running node does again and again."""
+
+    name: str
+    seconds: float
+    work: Callable[[], Awaitable[None]]
+
+
+class Created(NamedTuple):
+    """A node that was just made: its fingerprint, and what its administrator should know."""
+
+    fingerprint: Fingerprint
+    warnings: tuple[str, ...]
+
+
+class Node:
+    """One node, open: every part wired. `start` makes it work; `close` must always be called."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        settings: Settings,
+        database: Database,
+        keystore: Keystore,
+        clock: Clock,
+        call: Call,
+        metrics: Metrics,
+        places: Places,
+        agreed: Sequence[agreements.Agreement],
+        tls_pins: tuple[str, ...],
+        test_keys: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.database = database
+        self.keystore = keystore
+        self.clock = clock
+        self.metrics = metrics
+        self.book = Book(settings.node.id)
+        self._call = call
+        self._places = places
+        self._agreed = tuple(agreed)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started_at = clock.now()
+        self._running = False
+        self.listeners: list[Callable[[Sequence[settlement.Change]], None]] = []
+        classes = _classes(settings)
+        contents = Contents(keystore)
+        self.rotate = Rotate(
+            database=database,
+            keystore=keystore,
+            book=self.book,
+            profile=profile_of(settings, tls_pins),
+            announce=self._announce,
+            clock=clock,
+        )
+        self.enrol = Enrol(
+            database=database,
+            book=self.book,
+            identity=self.rotate.identity,
+            own_keys=self.rotate.own_keys,
+            gazetteer=lambda: self._places.gazetteer,
+            call=call,
+            contact=self._contact,
+            routes_changed=self._routes_changed,
+            clock=clock,
+            metrics=metrics,
+            version=bridge.__version__,
+            test_keys=test_keys,
+        )
+        delivery = settings.delivery
+        self.deliver = Deliver(
+            database=database,
+            contents=contents,
+            identity=self.rotate.identity,
+            book=self.book,
+            call=call,
+            probe=self.enrol.hello,
+            refresh=self.enrol.refresh,
+            changed=self._changed,
+            clock=clock,
+            metrics=metrics,
+            schedule=Schedule(
+                urgent_first=delivery.urgent_first,
+                urgent_max=delivery.urgent_max,
+                routine_first=delivery.routine_first,
+                routine_max=delivery.routine_max,
+                probe=delivery.probe_seconds,
+                warn_urgent=delivery.undelivered_warn_urgent,
+                warn_routine=delivery.undelivered_warn_routine,
+            ),
+        )
+        self.submit = Submit(
+            database=database,
+            contents=contents,
+            book=self.book,
+            places=lambda: self._places,
+            agreed=lambda: self._agreed,
+            classes=classes,
+            wake=self.deliver.wake,
+            clock=clock,
+            metrics=metrics,
+            deliver_by_days=delivery.deliver_by_days,
+        )
+        self.receive = Receive(
+            database=database,
+            contents=contents,
+            identity=self.rotate.identity,
+            book=self.book,
+            gazetteer=lambda: self._places.gazetteer,
+            agreed=lambda: self._agreed,
+            classes=classes,
+            refresh=self.enrol.refresh,
+            contact=self._contact,
+            changed=self._changed,
+            arrived=lambda: None,
+            clock=clock,
+            metrics=metrics,
+            messages_an_hour=settings.limits.partner_messages_per_hour,
+            ceiling_days=settings.retention.ceiling_days,
+        )
+        self.acknowledge = Acknowledge(
+            database=database,
+            contents=contents,
+            identity=self.rotate.identity,
+            name_of=self._name_of,
+            wake=self.deliver.wake,
+            clock=clock,
+            metrics=metrics,
+        )
+        self.follow = Follow(
+            database=database, contents=contents, name_of=self._name_of, shown=self.submit.shown
+        )
+        self.admit = Admit(database=database, clock=clock, exercise=settings.node.exercise)
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        call: Call | None = None,
+        gazetteer: Gazetteer | None = None,
+    ) -> "Node":
+        """Open what lies in `directory`. Raises Misconfigured when the node would not be safe as it is."""
+        clock = clock or SystemClock()
+        keystore = await Keystore.open(
+            directory / KEYSTORE, _key_source(directory, settings), clock=clock, version=bridge.__version__
+        )
+        try:
+            database = await open_database(
+                settings.database.url, directory, "data", at=clock.now(), version=bridge.__version__
+            )
+            try:
+                if call is None:
+                    call = Transport(
+                        connect_seconds=settings.delivery.connect_timeout,
+                        total_seconds=settings.delivery.total_timeout,
+                        ca_file=settings.delivery.ca_file or None,
+                        allow_private=settings.delivery.allow_private,
+                        allow_loopback=settings.delivery.allow_loopback,
+                        user_agent=f"bridge/{bridge.__version__}",
+                    )
+                node = cls(
+                    directory=directory,
+                    settings=settings,
+                    database=database,
+                    keystore=keystore,
+                    clock=clock,
+                    call=call,
+                    metrics=Metrics(),
+                    places=_places(directory, gazetteer),
+                    agreed=_agreements(directory, settings),
+                    tls_pins=await _tls_pins(keystore, settings),
+                )
+                for partner in await load(database, registry_decode):
+                    node.book.put(partner)
+                await node.rotate.start()
+            except BaseException:
+                await database.close()
+                raise
+        except BaseException:
+            await keystore.close()
+            raise
+        return node
+
+    async def start(self) -> None:
+        """Begin to work: lanes, jobs, a HELLO to every partner."""
+        self._running = True
+        await self.deliver.start()
+        for job in self.jobs():
+            self._spawn(self._again(job))
+        self._spawn(self.enrol.greet_all())
+
+    async def close(self) -> None:
+        """Stop working and let go of everything. What was under way is in the database."""
+        self._running = False
+        await self.deliver.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        for task in list(self._tasks):
+            with contextlib.suppress(asyncio.CancelledError, BridgeError):
+                await task
+        if isinstance(self._call, Transport):
+            await self._call.close()
+        with contextlib.suppress(BridgeError):
+            await self.enrol.save_contacts()
+        await self.database.close()
+        await self.keystore.close()
+
+    def jobs(self) -> tuple[Job, ...]:
+        """What a running node does again and again: name, seconds between, work."""
+        return (
+            Job("sweep-outbox", 1.0, self.deliver.sweep),
+            Job("measure", 10.0, self._measure),
+            Job("save-contacts", 60.0, self.enrol.save_contacts),
+            Job("forget", 300.0, self._forget),
+            Job("tend-keys", 900.0, self.rotate.tend),
+        )
+
+    async def _again(self, job: Job) -> None:
+        while self._running:
+            try:
+                await job.work()
+            except BridgeError as error:
+                self.metrics.inc("bridge_job_failures_total", job=job.name)
+                log.error("job-failed", job=job.name, code=error.code)
+            except Exception:
+                self.metrics.inc("bridge_job_failures_total", job=job.name)
+                log.exception("job-failed", job=job.name)
+            await asyncio.sleep(job.seconds)
+
+    async def _forget(self) -> None:
+        now = millis(self.clock.now())
+        async with self.database.transaction() as tx:
+            await sent.forget_idempotent(tx, now)
+            await seen.forget(tx, now, 10_000)
+
+    async def _measure(self) -> None:
+        now = millis(self.clock.now())
+        waiting = await outbox.partners_waiting(self.database)
+        self.metrics.set("bridge_outbox_waiting", sum(count for count, _ in waiting.values()))
+        oldest = min((since for _, since in waiting.values()), default=now)
+        self.metrics.set("bridge_outbox_oldest_seconds", max(0, now - oldest) / 1000)
+        counts = await inbox.counts(self.database)
+        self.metrics.set("bridge_inbox_waiting", counts.get("received", 0))
+        for state in State:
+            number = sum(partner.state is state for partner in self.book.partners())
+            self.metrics.set("bridge_partners", number, state=state)
+
+    # What the parts tell each other
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _contact(self, partner: str) -> None:
+        self.book.contact(partner, self.clock.now())
+        self.deliver.contact(partner)
+
+    def _routes_changed(self) -> None:
+        if not self._running:
+            return
+        for partner in self.book.partners():
+            if partner.state is State.ACTIVE:
+                self.deliver.wake(partner.node_id)
+                self._spawn(self._greet(partner.node_id))
+
+    async def _greet(self, node_id: str) -> None:
+        if await self.enrol.hello(node_id):
+            self.deliver.contact(node_id)
+
+    def _announce(self) -> None:
+        if self._running:
+            self._spawn(self.enrol.greet_all())
+
+    async def _changed(self, changes: Sequence[settlement.Change]) -> None:
+        for listener in self.listeners:
+            listener(changes)
+
+    def _name_of(self, node_id: str) -> str:
+        partner = self.book.get(node_id)
+        return partner.descriptor.name if partner else node_id
+
+    # Doors
+
+    def application(self, who: Who, *, control: bool = False) -> web.Application:
+        """The node's HTTP application for callers that `who` recognises; with the operator's routes if `control`."""
+        return application(
+            self.routes(control=control), who, self.metrics, Deadlines(
+                self.settings.limits.request_bytes, self.settings.limits.body_seconds
+            )
+        )  # fmt: skip
+
+    def routes(self, *, control: bool) -> list[tuple[Route, Handler]]:
+        """Every route with its permission."""
+        rooms: list[object] = [
+            Consumers(
+                submit=self.submit,
+                follow=self.follow,
+                acknowledge=self.acknowledge,
+                places=lambda: self._places,
+                cursors=Cursors(_secret(self.keystore, "cursor")),
+                clock=self.clock,
+            ),
+            Peers(self.receive, self.enrol, self.enrol.own_signed, self.settings.limits.carrier_bytes),
+            Health(self),
+        ]
+        if control:
+            operations = Operations(
+                self.status, self.check, self.keys, self.rotated, self.reload_areas, self.partner_state
+            )
+            rooms.append(
+                Control(
+                    enrol=self.enrol, book=self.book, admit=self.admit, operations=operations, clock=self.clock
+                )
+            )
+        return routes_of(*rooms)
+
+    async def bearer(self, request: web.Request) -> Actor:
+        """Who makes a request, by its bearer token."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Rejected(
+                "unauthenticated", "No valid token was given.", "Send it as: Authorization: Bearer brg_…"
+            )
+        return await self.admit.actor(token.strip())
+
+    # What an operator asks
+
+    async def status(self) -> dict[str, Any]:
+        """The node at a glance."""
+        waiting = await outbox.partners_waiting(self.database)
+        now = millis(self.clock.now())
+        return {
+            "node_id": self.settings.node.id,
+            "version": bridge.__version__,
+            "started": self._started_at,
+            "inbox": await inbox.counts(self.database),
+            "waiting": sum(count for count, _ in waiting.values()),
+            "oldest_waiting_seconds": max((now - since for _, since in waiting.values()), default=0) // 1000,
+            "partners": {p.node_id: p.state for p in self.book.partners()},
+        }
+
+    async def partner_state(self, node_id: str) -> dict[str, Any]:
+        """How things stand with one partner now."""
+        waiting = await outbox.partners_waiting(self.database)
+        lane = self.deliver.states().get(node_id)
+        last = self.book.last_contact(node_id)
+        count, since = waiting.get(node_id, (0, None))
+        return {
+            "last_contact": last,
+            "waiting": count,
+            "waiting_since": None if since is None else moment(since),
+            "failures": lane.failures if lane else 0,
+            "failing_since": moment(lane.failing_since) if lane and lane.failing_since else None,
+            "reason": lane.reason if lane else None,
+        }
+
+    async def keys(self) -> dict[str, Any]:
+        """The node's keys: what for, hint and dates."""
+        rows = [
+            {
+                "purpose": purpose,
+                "alg": key.alg,
+                "kid": key.kid,
+                "not_before": key.not_before,
+                "not_after": key.not_after,
+                "destroy_after": key.destroy_after,
+            }
+            for purpose in ("identity", "message", "sealing")
+            for key in self.keystore.keys(purpose)
+        ]
+        own = self.book.get(self.book.own_id)
+        fingerprint = registry.fingerprint_of(own.descriptor) if own else None
+        return {
+            "items": rows,
+            "descriptor": {"seq": own.descriptor.seq, "expires": own.descriptor.expires} if own else None,
+            "fingerprint": {"words": " ".join(fingerprint.words), "digits": " ".join(fingerprint.digits)}
+            if fingerprint
+            else None,
+        }
+
+    async def rotated(self, actor: str) -> dict[str, Any]:
+        """Make new keys now."""
+        made = await self.rotate.rotate(actor)
+        return {"seq": made.seq, **await self.keys()}
+
+    async def reload_areas(self) -> dict[str, Any]:
+        """Read the imported directory of postcodes again."""
+        self._places = _places(self.directory, self._places.gazetteer)
+        table = self._places.postcodes
+        return {"vintage": table.vintage if table else None}
+
+    async def check(self) -> dict[str, Any]:
+        """Settings, keys, database, clock, disk, areas and each partner, step by step."""
+        steps = [Check("settings", True, "node.toml is in order")]
+        steps += [Check("settings", True, f"note: {warning}") for warning in self.settings.warnings()]
+        now = self.clock.now()
+        own = self.book.get(self.book.own_id)
+        sealing = self.keystore.keys("sealing")
+        newest = max((key.not_after or now for key in sealing), default=now)
+        steps.append(Check("keys", newest > now, f"newest sealing key until {newest:%d %B %Y}"))
+        if own is not None:
+            fresh = freshness(own.descriptor, now) == "fresh"
+            steps.append(
+                Check("descriptor", fresh, f"number {own.descriptor.seq}, until {own.descriptor.expires:%d %B %Y}")
+            )
+        counts = await inbox.counts(self.database)
+        steps.append(Check("database", True, f"readable; {sum(counts.values())} alerts received"))
+        newest_row = await self.database.fetch_one("select max(created_at) from alerts")
+        ahead = newest_row is not None and newest_row[0] is not None and newest_row[0] > millis(now) + 600_000
+        steps.append(
+            Check("clock", not ahead, "earlier than alerts already sent" if ahead else f"{now:%d %B %Y %H:%M} UTC")
+        )
+        free = shutil.disk_usage(self.directory).free
+        steps.append(Check("disk", free > 200 * 1024 * 1024, f"{free // (1024 * 1024)} MiB free"))
+        table = self._places.postcodes
+        warning = table.warning(now.date()) if isinstance(table, PostcodeTable) else ""
+        said = warning or (f"postcodes of {table.vintage}" if table else "full postcodes: run `bridge area import`")
+        steps.append(Check("areas", not warning, said))
+        partners = self.book.partners()
+        tested = await asyncio.gather(
+            *(self.enrol.test(p.node_id) for p in partners if p.state in {State.ACTIVE, State.PENDING})
+        )
+        names = [p.node_id for p in partners if p.state in {State.ACTIVE, State.PENDING}]
+        for name, results in zip(names, tested, strict=True):
+            failed = next((step for step in results if not step.ok), None)
+            steps.append(
+                Check(f"partner {name}", failed is None, f"{failed.step}: {failed.detail}" if failed else "reachable")
+            )
+        if not partners:
+            steps.append(Check("partners", True, "none yet; see `bridge partner add`"))
+        return {"ok": all(step.ok for step in steps), "steps": steps}
+
+    async def ready(self) -> list[Check]:
+        """What must hold for the node to take work: database, keys, disk."""
+        now = self.clock.now()
+        await self.database.fetch_one("select 1")
+        sealing = any(key.not_before <= now < (key.not_after or now) for key in self.keystore.keys("sealing"))
+        free = shutil.disk_usage(self.directory).free
+        return [
+            Check("database", True, "ok"),
+            Check("keys", sealing, "ok" if sealing else "no sealing key in force"),
+            Check("disk", free > 64 * 1024 * 1024, "ok"),
+        ]
+
+
+class Health:
+    """Handlers for monitors."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @route("GET", "/healthz", needs=None, summary="Whether the process is alive")
+    async def healthz(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """Always ok while the process answers."""
+        return answered({"status": "ok"})
+
+    @route("GET", "/readyz", needs=None, summary="Whether the node can take work")
+    async def readyz(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """503 with the failing step when it cannot."""
+        try:
+            steps = await self._node.ready()
+        except BridgeError:
+            steps = [Check("database", False, "cannot be read")]
+        ok = all(step.ok for step in steps)
+        return answered({"status": "ok" if ok else "not ready", "steps": steps}, 200 if ok else 503)
+
+    @route("GET", "/metrics", needs=None, summary="Metrics in the Prometheus text form")
+    async def metrics(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """Counts only; to this machine unless the settings say otherwise."""
+        allowed = self._node.settings.listen.metrics
+        near = request.transport is None or _near(request)
+        if allowed == "off" or (allowed == "loopback" and not near):
+            raise Rejected("not-found", "There is nothing at this address.")
+        return web.Response(text=self._node.metrics.render(), content_type="text/plain", charset="utf-8")
+
+
+def _near(request: web.Request) -> bool:
+    """Whether the caller is on this machine and not a proxy on it speaking for somebody else."""
+    if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
+        return False
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return not peer or isinstance(peer, str) or str(peer[0]) in {"127.0.0.1", "::1"}
+
+
+# Making and finding the parts
+
+
+def profile_of(settings: Settings, tls_pins: tuple[str, ...]) -> Profile:
+    """What the node says of itself."""
+    node = settings.node
+    contact = node.contact
+    return Profile(
+        node_id=node.id,
+        name=node.name,
+        agency=node.agency,
+        areas=tuple(dict.fromkeys(node.areas)),
+        functions=tuple(dict.fromkeys(vocabulary.function(each) or each for each in node.functions)),
+        url=node.url,
+        exercise=node.exercise,
+        contact=Contact(contact.desk or node.name, contact.telephone or "0000", contact.hours or "not given"),
+        messages_per_hour=settings.limits.partner_messages_per_hour,
+        carrier_bytes=settings.limits.carrier_bytes,
+        max_retention_days=settings.retention.ceiling_days,
+        sealing_days=settings.keys.sealing_days,
+        message_days=settings.keys.message_days,
+        descriptor_days=settings.keys.descriptor_days,
+        tls_pins=tls_pins,
+    )
+
+
+def _classes(settings: Settings) -> Mapping[str, vocabulary.RetentionClass]:
+    """Retention classes with the days that the settings give them."""
+    found: dict[str, vocabulary.RetentionClass] = {}
+    for term in vocabulary.TABLES["retention"].terms:
+        if isinstance(term, vocabulary.RetentionClass):
+            days = settings.retention.days.get(term.code)
+            found[term.code] = term if days is None else msgspec.structs.replace(term, days=days)
+    return found
+
+
+def _places(directory: Path, gazetteer: Gazetteer | None) -> Places:
+    path = directory / POSTCODES
+    return Places(gazetteer or areas.shipped(), PostcodeTable.load(path) if path.exists() else None)
+
+
+def _agreements(directory: Path, settings: Settings) -> tuple[agreements.Agreement, ...]:
+    """The agreements of D/agreements.toml; without that file, one that covers every approved partner."""
+    path = directory / AGREEMENTS
+    if path.exists():
+        return agreements.read(path.read_bytes())
+    return (agreements.standing(settings.retention.ceiling_days),)
+
+
+def _key_source(directory: Path, settings: Settings) -> KeySource:
+    if settings.keys.passphrase_file:
+        return KeySource(passphrase_file=directory / settings.keys.passphrase_file)
+    return KeySource(key_file=directory / settings.keys.key_file)
+
+
+def _secret(keystore: Keystore, name: str) -> bytes:
+    """A secret that is no key pair, by its name."""
+    row = keystore.key(name)
+    if row is None:
+        raise Misconfigured("The keystore lacks a part that every node has.", "Restore it from its backup.")
+    return row.seed
+
+
+def registry_decode(document: bytes) -> Any:
+    """A descriptor that was verified before it was stored."""
+    from bridge import wire
+
+    return wire.decode_descriptor(document)
+
+
+async def _tls_pins(keystore: Keystore, settings: Settings) -> tuple[str, ...]:
+    """Pins that partners may rely on: of our own certificate; with a public authority or a proxy there are none."""
+    if settings.listen.tls != "own":
+        return ()
+    certificate = ssl.PEM_cert_to_DER_cert(_secret(keystore, "tls-certificate").decode())
+    return (spki_pin(certificate).hex(),)
+
+
+def create(directory: Path, settings: Settings, passphrase: bytes | None) -> Created:
+    """Make a new node in `directory`: settings, keys, keystore, database. All of it or nothing.
+
+    Raises Misconfigured when something is there already or cannot be written.
+    """
+    directory = directory.absolute()
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise Misconfigured("There is something in this directory already.", "Give an empty or a new one with --dir.")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    except OSError:
+        raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
+    before = os.umask(0o077)
+    try:
+        created = asyncio.run(_create(made, settings, passphrase))
+        # If we stop before here, only a hidden directory is left behind; after it, the node is whole.
+        made.rename(directory)
+    except OSError:
+        raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
+    finally:
+        os.umask(before)
+        shutil.rmtree(made, ignore_errors=True)
+    return created
+
+
+async def _create(directory: Path, settings: Settings, passphrase: bytes | None) -> Created:
+    clock = SystemClock()
+    (directory / RUN).mkdir(mode=0o700)
+    (directory / "exports").mkdir(mode=0o700)
+    _write(directory / FILE_NAME, render(settings).encode(), 0o600)
+    if passphrase is None:
+        make_key_file(directory / settings.keys.key_file)
+    keystore = await Keystore.create(
+        directory / KEYSTORE,
+        settings.node.id,
+        _key_source(directory, settings),
+        clock=clock,
+        version=bridge.__version__,
+    )
+    try:
+        password = os.urandom(32).hex().encode()
+        issued = make_certificate(
+            [urlsplit(settings.node.url).hostname or "localhost"], clock.now(), 3650, password=password
+        )
+        now = clock.now()
+        await keystore.add_keys(
+            KeyRow("tls-certificate", "tls", "pem", issued.certificate, b"", now),
+            KeyRow("tls-key", "tls", "pem", issued.key, b"", now),
+            KeyRow("tls-password", "tls", "text", password, b"", now),
+            KeyRow("cursor", "hmac", "sha-256", os.urandom(32), b"", now),
+        )
+        pins = await _tls_pins(keystore, settings)
+        profile = profile_of(settings, pins)
+        await make_identity_keys(keystore, profile, now, os.urandom)
+        await make_message_keys(keystore, profile, now, os.urandom)
+        await make_sealing_key(keystore, profile, now, os.urandom)
+    finally:
+        await keystore.close()
+    node = await Node.open(directory, settings, clock=clock)
+    try:
+        own = node.book.get(node.book.own_id)
+        if own is None:
+            raise Misconfigured("The node could not publish itself.")
+        return Created(registry.fingerprint_of(own.descriptor), settings.warnings())
+    finally:
+        await node.close()
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """A new file, durable, readable by us alone."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Any:
+    """The right to be the one process that has this node open. Raises Unavailable when another has it."""
+    run = directory / RUN
+    try:
+        run.mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        raise Misconfigured(
+            "The node's directory cannot be written.", "Run this as the user that the node belongs to."
+        ) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Misconfigured(
+                "This node is running already, or another command has it open.",
+                "Stop it first, or wait for the command to end.",
+                code="locked",
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def serve(directory: Path) -> int:
+    """Run the node in the foreground until SIGTERM or SIGINT; the exit status.
+
+    Raises Misconfigured, within seconds and before anything is served, when the node would not be safe as it is.
+    """
+    os.umask(0o077)
+    directory = directory.absolute()
+    settings = Settings.load(directory, os.environ)
+    with _locked(directory):
+        logs.set_up(settings.log.level, SystemClock())
+        logs.catch_uncaught()
+        return asyncio.run(_serve(directory, settings))
+
+
+async def _serve(directory: Path, settings: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[str] = loop.create_future()
+
+    def ask_to_stop(number: signal.Signals) -> None:
+        if not stop.done():
+            stop.set_result(number.name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask_to_stop, number)
+    node = await Node.open(directory, settings)
+    runners: list[web.AppRunner] = []
+    pid = directory / RUN / "pid"
+    try:
+        runners.append(await _listen_local(node, directory / RUN / SOCKET))
+        runners.append(await _listen(node))
+        pid.write_text(f"{os.getpid()}\n")
+        await node.start()
+        log.info("started", node=settings.node.id, version=bridge.__version__, port=settings.listen.port)
+        log.info("stopping", signal=await stop)
+    finally:
+        pid.unlink(missing_ok=True)
+        for runner in runners:
+            await runner.cleanup()
+        await node.close()
+        (directory / RUN / SOCKET).unlink(missing_ok=True)
+    return 0
+
+
+async def _listen(node: Node) -> web.AppRunner:
+    settings = node.settings
+    runner = await _runner(node.application(node.bearer), settings)
+    try:
+        site = web.TCPSite(
+            runner,
+            settings.bind_host,
+            settings.listen.port,
+            ssl_context=_tls(node),
+            reuse_address=True,
+            backlog=256,
+        )
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise Misconfigured(
+            f"Port {settings.listen.port} cannot be opened on {settings.bind_host}: {os.strerror(error.errno or 0).lower()}.",
+            "Is another program using it? Set [listen] port in node.toml.",
+        ) from None
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+async def _listen_local(node: Node, path: Path) -> web.AppRunner:
+    """The operator's socket. The mode of the directory and of the socket is the permission."""
+
+    async def operator(_request: web.Request) -> Actor:
+        return OPERATOR
+
+    runner = await _runner(node.application(operator, control=True), node.settings)
+    path.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)  # a socket's path may be 107 bytes long, ours longer
+    try:
+        await web.UnixSite(runner, f"/proc/self/fd/{folder}/{path.name}").start()
+        path.chmod(0o600)
+    except OSError:
+        await runner.cleanup()
+        raise Misconfigured("The control socket cannot be opened.", "Is the node's directory writable?") from None
+    finally:
+        os.close(folder)
+    return runner
+
+
+async def _runner(app: web.Application, settings: Settings) -> web.AppRunner:
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=max(15.0, settings.limits.header_seconds),
+        max_line_size=8190,
+        max_field_size=8190,
+        handler_cancellation=False,
+        shutdown_timeout=STOP_SECONDS / 2,
+    )
+    await runner.setup()
+    return runner
+
+
+def _tls(node: Node) -> ssl.SSLContext | None:
+    """TLS 1.3 with our own certificate or the operator's files; None where a proxy does it."""
+    settings = node.settings
+    if settings.listen.tls == "off":
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if settings.listen.tls == "files":
+        try:
+            context.load_cert_chain(
+                node.directory / settings.listen.cert_file, node.directory / settings.listen.key_file
+            )
+        except (OSError, ssl.SSLError):
+            raise Misconfigured(
+                "The TLS certificate or its key cannot be read, or they do not belong together.",
+                "Check cert_file and key_file under [listen] in node.toml.",
+            ) from None
+        return context
+    # The library reads keys from files alone: the file holds the key encrypted, for as long as it takes to read it.
+    path = node.directory / RUN / "tls.pem"
+    path.unlink(missing_ok=True)
+    _write(path, _secret(node.keystore, "tls-key") + _secret(node.keystore, "tls-certificate"), 0o600)
+    try:
+        context.load_cert_chain(path, password=_secret(node.keystore, "tls-password"))
+    finally:
+        path.unlink(missing_ok=True)
+    return context
+
+
+@contextlib.asynccontextmanager
+async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
+    """The node's application without a running node, for commands that need nobody else; under the node's lock.
+
+    Raises Misconfigured when the node cannot be opened or is open elsewhere.
+    """
+    directory = directory.absolute()
+    settings = Settings.load(directory, os.environ)
+    before = os.umask(0o077)
+    try:
+        with _locked(directory), tempfile.TemporaryDirectory(prefix="bridge-") as private:
+            logs.set_up("error", SystemClock(), stream=sys.stderr)
+            node = await Node.open(directory, settings)
+            try:
+                runner = await _listen_local(node, Path(private) / SOCKET)
+                try:
+                    connector = aiohttp.UnixConnector(str(Path(private) / SOCKET))
+                    async with aiohttp.ClientSession(connector=connector) as session:
+                        yield session
+                finally:
+                    await runner.cleanup()
+            finally:
+                await node.close()
+    finally:
+        os.umask(before)
