@@ -9,7 +9,7 @@ import binascii
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NoReturn, TypeVar, cast
 
@@ -53,6 +53,9 @@ MAX_SIGNATURE = 4096
 # Control characters (tab, newline and carriage return are allowed in text), bidirectional overrides and isolates,
 # and halves of surrogate pairs.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORBIDDEN_FAR = tuple(
+    re.compile(each) for each in (rb"\xc2[\x80-\x9f]", rb"\xe2\x80[\xaa-\xae]", rb"\xe2\x81[\xa6-\xa9]")
+)  # the same, beyond ASCII, in UTF-8: three searches for a fixed start are faster than one for all
 _FORBIDDEN_ASCII = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
 _HEX32 = re.compile("[0-9a-f]{32}")
 _HEX16 = re.compile("[0-9a-f]{16}")
@@ -110,10 +113,9 @@ def _check_profile(data: bytes, limit: int) -> None:
     if len(data) > limit:
         raise _BrokenRuleError(f"It is larger than {limit} bytes.")
     text = data.decode("utf-8")
-    if data.isascii():
-        if len(data.translate(None, _FORBIDDEN_ASCII)) != len(data):
-            raise _BrokenRuleError("It holds a control character.")
-    elif _FORBIDDEN.search(text):
+    if len(data.translate(None, _FORBIDDEN_ASCII)) != len(data):
+        raise _BrokenRuleError("It holds a control character.")
+    if not data.isascii() and any(each.search(data) for each in _FORBIDDEN_FAR):
         raise _BrokenRuleError("It holds a control or direction character.")
     root = _strict_json(text)
     if b"\\u" in data or b"\\b" in data or b"\\f" in data or len(data) > MAX_STRING:
@@ -151,21 +153,19 @@ _strict_json: Callable[[str], Any] = json.JSONDecoder(
 ).decode
 
 
-def _children(level: Iterable[Any]) -> list[Any]:
-    found: list[Any] = []
-    for container in level:
-        found.extend(container.values() if type(container) is dict else container)
-    return found
-
-
 def _check_depth(root: Any) -> None:
-    level = [root] if type(root) in {dict, list} else []
-    for _ in range(MAX_DEPTH):
-        if not level:
+    level: list[Any] = [[root]]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for container in level:
+            for value in container.values() if type(container) is dict else container:
+                kind = type(value)
+                if kind is dict or kind is list:
+                    below.append(value)
+        if not below:
             return
-        level = [child for child in _children(level) if type(child) in {dict, list}]
-    if level:
-        raise _BrokenRuleError("It is nested too deeply.")
+        level = below
+    raise _BrokenRuleError("It is nested too deeply.")
 
 
 def _check_strings(root: Any) -> None:

@@ -534,12 +534,10 @@ BROKEN_SIGNED = {
 
 @pytest.mark.parametrize("broken", BROKEN_SIGNED.values(), ids=BROKEN_SIGNED.keys())
 def test_a_signed_document_of_any_other_form_is_refused(broken: Signed) -> None:
-    for decode, data in (
-        (wire.decode_signed, wire.encode_signed(broken)),
-        (wire.decode_answer, wire.encode_answer([None, broken])),
-    ):
-        with pytest.raises(Malformed):
-            decode(data)  # type: ignore[operator]
+    with pytest.raises(Malformed):
+        wire.decode_signed(pack(broken))
+    with pytest.raises(Malformed):
+        wire.decode_answer(pack([None, broken]))
 
 
 @pytest.mark.parametrize("answer", [[], [None] * 65], ids=["empty", "65"])
