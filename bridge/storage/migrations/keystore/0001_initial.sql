@@ -14,7 +14,7 @@ create table meta (
 
 -- Private keys. A destroyed key keeps its row without the seed, so that its past use can be explained.
 create table keys (
-  kid text primary key,            -- PROTOCOL section 2, lower-case hex
+  kid text primary key,            -- PROTOCOL section 2, lower-case hex; a name for what is no key pair
   purpose text not null,           -- identity, message, sealing, tls, hmac
   alg text not null,               -- of the seed
   seed blob,                       -- wrapped by the node key; null once destroyed
