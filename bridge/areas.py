@@ -235,7 +235,7 @@ _POLICE_TAIL = re.compile(
 )
 _COUNTY_COUNCIL_TAIL = re.compile(r" (?:county council|cc)$")
 _COUNCIL_TAIL = re.compile(
-    r" (?:(?:metropolitan |county |london )?(?:borough|district|city|islands)? ?council"
+    r" (?:(?:(?:metropolitan |county |london )?borough |metropolitan district |district |city |islands )?council"
     r"|mbc|lbc|bc|dc|cbc|local authority|unitary authority|metropolitan (?:borough|district)"
     r"|county borough|london borough|borough|district|city|la|ua|childrens services|social services)$"
 )
@@ -282,7 +282,7 @@ def _readings(text: str) -> Iterable[tuple[str, str]]:
 
 # --- Postcodes ---------------------------------------------------------------------------------------------------
 
-_OUTWARD = r"(?:[A-PR-UWYZ](?:\d\d?|\d[A-HJKPSTUW]|[A-HK-Y]\d\d?|[A-HK-Y]\d[ABEHMNPRVWXY]))"  # BS 7666 shapes
+_OUTWARD = r"(?:[A-PR-UWYZ](?:\d\d?|\d[A-HJKMNPR-Y]|[A-HK-Y]\d\d?|[A-HK-Y]\d[A-HJKMNPR-Y]))"  # BS 7666 shapes
 _INWARD = r"\d[ABD-HJLNP-UW-Z]{2}"
 FULL_POSTCODE = re.compile(rf"({_OUTWARD})({_INWARD})")
 _OUTCODE = re.compile(_OUTWARD)

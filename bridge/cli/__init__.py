@@ -8,6 +8,7 @@ quick: each command's own module, and what it needs, is imported when the comman
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -63,7 +64,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = _run(sys.argv[1:])
+        status = call(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
         status = _reader_left()
@@ -72,10 +73,11 @@ def main() -> None:
     sys.exit(status)
 
 
-def _run(arguments: list[str]) -> int:
+def call(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; every error but that of a reader who left is told on stderr."""
     try:
         # Without click's standalone mode, a status given by `ctx.exit` comes back as the value.
-        value = bridge.main(arguments, prog_name="bridge", standalone_mode=False)
+        value = bridge.main(list(arguments), prog_name="bridge", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
         click.echo(err=True)
         return 130  # as a shell reports a command that was interrupted

@@ -1,6 +1,7 @@
 """`bridge alert`: the sending side."""
 
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -69,13 +70,14 @@ def list_(state: State, limit: int, every: bool) -> None:
             return
         now = SystemClock().now()
         screen.table(
-            ("Reference", "Sent", "Priority", "State", "Goes to"),
+            ("Reference", "Sent", "State", "Priority", "Home area", "Goes to"),
             [
                 (
                     each.get("reference"),
                     screen.ago(each.get("created"), now, "-"),
+                    "Withdrawn" if each.get("withdrawn") else each.get("label") or screen.state(each.get("status")),
                     priority(each),
-                    screen.state(each.get("state") or each.get("summary") or each.get("status")),
+                    each.get("home") or ("deleted" if each.get("deleted") else "not known"),
                     _recipients(each),
                 )
                 for each in items
@@ -93,19 +95,22 @@ def show(state: State, reference: str) -> None:
     answer = state.node().get(f"/v1/alerts{path_of(reference)}")
 
     def words() -> None:
-        home = answer.get("home") or {}
-        screen.title(f"Alert {screen.text_of(answer.get('reference'))}")
+        row = answer.get("row", answer)
+        screen.title(f"Alert {screen.text_of(row.get('reference'))}")
         screen.facts(
             [
-                ("Sent", screen.when(answer.get("created"))),
-                ("Id", answer.get("id")),
-                ("Home area", told_home(home)),
-                ("Kept until", answer.get("kept_until")),
+                ("Sent", screen.when(row.get("created"))),
+                ("State", row.get("label") or screen.state(row.get("status"))),
+                ("Home area", "deleted" if row.get("deleted") else told_home(answer.get("home") or {})),
+                ("Kept until", screen.when(row.get("kept_until"))),
+                ("Id", row.get("id")),
             ]
         )
         screen.out()
         tell_route(answer.get("route") or [], NOBODY)
-        _tell_notices(answer)
+        if answer.get("timeline"):
+            screen.out()
+            tell_timeline(answer["timeline"])
 
     state.show(answer, words)
 
@@ -124,19 +129,22 @@ def tell_timeline(entries: list[dict[str, Any]]) -> None:
     if not entries:
         screen.out("Nothing has come back yet.")
         return
-    newest_first = sorted(entries, key=lambda each: str(each.get("at", "")), reverse=True)
+    newest_first = sorted(entries, key=lambda each: screen.moment(each.get("at")) or _LONG_AGO, reverse=True)
     screen.table(
         ("When", "Who", "What", "Detail"),
         [
             (
                 screen.when(each.get("at")),
-                screen.named(each.get("who") or each.get("name") or each.get("issuer") or each.get("node")),
-                screen.state(each.get("status") or each.get("state") or each.get("what")),
+                each.get("who") or screen.text_of(each.get("node")),
+                each.get("label") or screen.state(each.get("status")),
                 _detail(each),
             )
             for each in newest_first
         ],
     )
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def priority(item: dict[str, Any]) -> str:
@@ -147,10 +155,15 @@ def priority(item: dict[str, Any]) -> str:
 
 
 def _detail(entry: dict[str, Any]) -> str:
-    told = [entry.get("sentence") or entry.get("detail"), screen.label("outcome", entry.get("outcome") or entry.get("code"))]
-    if entry.get("verified") is False:
-        told.append("SIGNATURE DOES NOT MATCH: do not rely on this")
-    return "; ".join(screen.plain(str(part)) for part in told if part and part != "-")
+    outcome, referral = entry.get("outcome"), entry.get("referral")
+    told = [
+        f"for {entry['node']}" if entry.get("node") and entry.get("who") == "this node" else "",
+        f"outcome: {screen.label('outcome', outcome)}" if outcome else "",
+        f"belongs to {referral}" if referral else "",
+        entry.get("sentence") or "",
+        "NOT SIGNED: do not rely on this" if entry.get("signed") is False and entry.get("who") != "this node" else "",
+    ]
+    return "; ".join(screen.plain(str(part)) for part in told if part)
 
 
 def told_home(home: dict[str, Any]) -> str:
@@ -160,8 +173,13 @@ def told_home(home: dict[str, Any]) -> str:
 
 
 def _recipients(item: dict[str, Any]) -> str:
-    names = [leg.get("name") or leg.get("node") for leg in item.get("route") or []]
-    return screen.text_of([name for name in names if name])
+    told = [
+        f"{screen.text_of(each.get('name') or each.get('node'), 'held here')}: {screen.text_of(each.get('label'))}"
+        if each.get("node")
+        else "held here"
+        for each in item.get("recipients") or []
+    ]
+    return "; ".join(told)
 
 
 def _tell_notices(answer: dict[str, Any]) -> None:

@@ -146,6 +146,12 @@ def _private(path: Path) -> io.TextIOWrapper:
 # --- Parts of a received alert, as the node tells them ---------------------------------------------------------
 
 
+def _entry(alert: dict[str, Any]) -> dict[str, Any]:
+    """What a list shows of it: reference, sender, state, times."""
+    found: dict[str, Any] = alert.get("entry", alert)
+    return found
+
+
 def _written(alert: dict[str, Any]) -> dict[str, Any]:
     """The alert as its sender wrote it; empty once it is deleted."""
     found = alert.get("alert")
@@ -204,14 +210,14 @@ def harmless(value: Any) -> str:
 
 COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
     {
-        "reference": lambda alert: alert["entry"].get("reference"),
-        "id": lambda alert: alert["entry"].get("id"),
-        "from": lambda alert: alert["entry"].get("sender"),
-        "received": lambda alert: alert["entry"].get("received"),
-        "state": lambda alert: alert["entry"].get("state"),
-        "outcome": lambda alert: alert["entry"].get("outcome"),
-        "priority": lambda alert: alert["entry"].get("priority"),
-        "status": lambda alert: alert["entry"].get("status"),
+        "reference": lambda alert: _entry(alert).get("reference"),
+        "id": lambda alert: _entry(alert).get("id"),
+        "from": lambda alert: _entry(alert).get("sender"),
+        "received": lambda alert: _entry(alert).get("received"),
+        "state": lambda alert: _entry(alert).get("state"),
+        "outcome": lambda alert: _entry(alert).get("outcome"),
+        "priority": lambda alert: _entry(alert).get("priority"),
+        "status": lambda alert: _entry(alert).get("status"),
         "home_code": lambda alert: (alert.get("home") or {}).get("code"),
         "home_name": lambda alert: (alert.get("home") or {}).get("name"),
         "kinds": lambda alert: _part(alert, "event").get("kinds"),
@@ -221,7 +227,7 @@ COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
         "narrative": lambda alert: _part(alert, "event").get("narrative"),
         "handling": lambda alert: _part(alert, "grading").get("handling"),
         "marking": lambda alert: _part(alert, "grading").get("marking"),
-        "kept_until": lambda alert: alert["entry"].get("kept_until"),
+        "kept_until": lambda alert: _entry(alert).get("kept_until"),
     }
 )
 """Columns of the csv form and where each comes from."""
@@ -250,7 +256,7 @@ def _outcome(text: str) -> str:
 
 
 def _tell(answer: dict[str, Any]) -> None:
-    entry, said = answer["entry"], _written(answer)
+    entry, said = _entry(answer), _written(answer)
     event, grading, reporter = (_part(answer, name) for name in ("event", "grading", "reporter"))
     place = event.get("place") or {}
     sender = answer.get("sender") or {}

@@ -276,6 +276,7 @@ class _Builder:
             at.get("begun", -1),
         )
         last: list[str] = []
+        kinds, counts, sectors = self._kinds, self.counts, self.sectors
         for row in reader:
             if not row:
                 continue
@@ -286,38 +287,44 @@ class _Builder:
                 continue
             if begun_at >= 0 and row[begun_at] > self.newest:
                 self.newest = row[begun_at]
-            self._take(
-                row[postcode_at], row[district_at].strip(), ended_at >= 0 and row[ended_at].strip() != ""
-            )
+            code = row[district_at].strip()
+            number = kinds.get(code)
+            if number is None:
+                number = self._new_code(code)
+            counts[code] += 1
+            if number == 0:
+                continue
+            tight = row[postcode_at].replace(" ", "")
+            slots, unit = sectors.get(tight[:-2]), _UNITS.get(tight[-2:], -1)
+            if slots is None or unit < 0:
+                tight = tight.upper()
+                slots = self._new_sector(tight)
+                if slots is None:
+                    self.malformed += 1
+                    continue
+                unit = _UNITS[tight[-2:]]
+            held = slots[unit]
+            if ended_at < 0 or not row[ended_at].strip():
+                if 0 < held < _ENDED and held != number:
+                    self.conflicting += 1
+                slots[unit] = number
+            elif held == 0:  # a postcode in use again stands twice; the live row counts
+                slots[unit] = number | _ENDED
         if lines.cut and len(last) != width:
             raise _refused("The file ends in the middle of a row: it is not complete.")
 
-    def _take(self, postcode: str, code: str, ended: bool) -> None:
-        number = self._kinds.get(code)
-        if number is None:
-            number = self._kinds[code] = self._kind(code)
-            self.counts[code] = 0
-        self.counts[code] += 1
-        if number == 0:
-            return
-        tight = postcode.replace(" ", "")
-        slots = self.sectors.get(tight[:-2])
-        unit = _UNITS.get(tight[-2:], -1)
-        if slots is None or unit < 0:
-            tight = tight.upper()
-            if FULL_POSTCODE.fullmatch(tight) is None or tight.startswith("BT"):
-                self.malformed += 1
-                return
-            unit = _UNITS[tight[-2:]]
-            slots = self.sectors.setdefault(tight[:-2], array("H", bytes(2 * _SLOTS)))
-            if len(self.sectors) > _MOST_SECTORS:
-                raise _refused("The file has far more postcodes than exist.")
-        if not ended:
-            if 0 < slots[unit] < _ENDED and slots[unit] != number:
-                self.conflicting += 1
-            slots[unit] = number
-        elif slots[unit] == 0:  # a postcode in use again stands twice; the live row counts
-            slots[unit] = number | _ENDED
+    def _new_sector(self, tight: str) -> "array[int] | None":
+        """The slots of a postcode's sector, made on first sight; None for what is no postcode of Great Britain."""
+        if FULL_POSTCODE.fullmatch(tight) is None or tight.startswith("BT"):
+            return None
+        if len(self.sectors) >= _MOST_SECTORS:
+            raise _refused("The file has far more postcodes than exist.")
+        return self.sectors.setdefault(tight[:-2], array("H", bytes(2 * _SLOTS)))
+
+    def _new_code(self, code: str) -> int:
+        self.counts[code] = 0
+        number = self._kinds[code] = self._kind(code)
+        return number
 
     def _kind(self, code: str) -> int:
         """The number under which a district's postcodes are kept, 0 when they are left out."""
@@ -683,7 +690,7 @@ class PostcodeTable:
                 self._count(at, bitmaps, counts)
             if total := sum(counts.values()):
                 ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-                return tuple((self.info.districts[number], count * 1000 // total) for number, count in ranked)
+                return tuple((self.info.districts[number], max(count * 1000 // total, 1)) for number, count in ranked)
         return ()
 
     def _count(self, at: int, bitmaps: bytes, counts: dict[int, int]) -> None:
