@@ -219,7 +219,7 @@ class Limits(Section, frozen=True):
     ] = 262_144
     partner_messages_per_hour: Annotated[
         int, Meta(ge=1, le=10_000_000, description="Messages that one partner may send in an hour.")
-    ] = 3600
+    ] = 20_000
     connections: Annotated[int, Meta(ge=8, le=65_536, description="Connections open at one time.")] = 512
     header_seconds: Annotated[Seconds, Meta(description="A request's headers must be here by then.")] = 10.0
     body_seconds: Annotated[Seconds, Meta(description="A request's body must be here by then.")] = 30.0

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -32,7 +31,7 @@ from bridge.clock import Clock, SystemClock, millis, moment
 from bridge.config import FILE_NAME, Settings, render
 from bridge.crypto.keys import Fingerprint
 from bridge.crypto.tls import make_certificate, spki_pin
-from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
+from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.metrics import Metrics
 from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.admit import OPERATOR, Actor, Admit
@@ -47,7 +46,7 @@ from bridge.partners import Contact, State, freshness
 from bridge.storage import inbox, open_database, outbox, seen, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
-from bridge.storage.keystore import Keystore, KeyRow, KeySource, make_key_file
+from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file
 from bridge.storage.partners import Book, load
 from bridge.storage.postcodes import PostcodeTable
 

@@ -131,7 +131,7 @@ class Deliver:
         metrics: Metrics,
         schedule: Schedule | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
-        jitter: Callable[[], float] = secrets.SystemRandom().random,
+        jitter: Callable[[], float] | None = None,
     ) -> None:
         self._db = database
         self._contents = contents
@@ -145,7 +145,7 @@ class Deliver:
         self._metrics = metrics
         self._schedule = schedule or Schedule()
         self._random = random
-        self._jitter = jitter
+        self._jitter = jitter or secrets.SystemRandom().random
         self._lanes: dict[str, _Lane] = {}
         self._running = False
 

@@ -207,7 +207,7 @@ class Follow:
             message = by_id[said.message_id]
             detail = msgspec.json.decode(said.detail, type=Detail) if said.detail else Detail()
             row = STATUSES[Status(said.status)]
-            refused = said.status in {Status.REFUSED} and said.code
+            refused = said.status == Status.REFUSED and said.code
             entries.append(
                 Moment(
                     status=said.status,

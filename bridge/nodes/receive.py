@@ -10,7 +10,6 @@ Nothing is answered before it is stored. What cannot be authenticated gets no si
 """
 
 import hashlib
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -329,23 +328,26 @@ class Receive:
         until = carried.retention.until
         if until < now.astimezone(UTC).date():
             raise Rejected("expired", "The time for which the content may be kept is over.")
-        function = leg.function.split(", ")[0]
-        agreement = agreements.between(
-            self._agreed(), sender=partner.node_id, recipient=self._book.own_id, function=function, now=now
-        )
-        refused = agreements.refusal(
-            agreement,
-            sender=partner.node_id,
-            recipient=self._book.own_id,
-            function=function,
-            kinds=alert.event.kinds,
-            marking=alert.grading.marking,
-            keep_until=min(until, self._until(carried, now)),
-            urgent=carried.urgent,
-            now=now,
-        )
+        for function in leg.function.split(", "):
+            agreement = agreements.between(
+                self._agreed(), sender=partner.node_id, recipient=self._book.own_id, function=function, now=now
+            )
+            if agreement is not None:
+                break
+        terms: dict[str, Any] = {
+            "sender": partner.node_id,
+            "recipient": self._book.own_id,
+            "function": function,
+            "kinds": alert.event.kinds,
+            "urgent": carried.urgent,
+            "now": now,
+        }
+        keep_until = min(until, self._until(carried, now))
+        refused = agreements.refusal(agreement, marking=alert.grading.marking, keep_until=keep_until, **terms)
         if refused is not None:
             raise Rejected(*refused)
+        if agreements.emergency_share(agreement, **terms):
+            log.warning("emergency-share", partner=partner.node_id, alert=carried.id)
 
     def _my_area(self, leg: alerts.CarriedStep, carried: Carried, own: Partner, now: datetime) -> None:
         """The area that this node was chosen for is one it serves, and the home area lies where the route says."""

@@ -30,7 +30,7 @@ from bridge.partners import (
 )
 from bridge.storage import audit
 from bridge.storage.database import Database
-from bridge.storage.keystore import Keystore, KeyRow
+from bridge.storage.keystore import KeyRow, Keystore
 from bridge.storage.partners import Book, descriptor, keep_descriptor
 
 log = structlog.get_logger()

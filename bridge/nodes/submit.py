@@ -399,14 +399,10 @@ def resolve_home(alert: Alert, places: Places, on: date) -> CarriedHome:
         area = places.gazetteer.successor(home.district, on)
         if area is None:
             raise _not_found("/home/district")
-        share = next((c.permille / 1000 for c in resolution.candidates if c.area.code == area.code), None) if (
-            resolution
-        ) else None
-        if home.method:
-            method = home.method
-        else:
-            method = resolution.method if resolution and share is not None else "asserted"
-        return _carried(area, places, method, share, "the sender chose it")
+        found = resolution.candidates if resolution else ()
+        share = next((each.permille / 1000 for each in found if each.area.code == area.code), None)
+        by_text = resolution.method if resolution and share is not None else "asserted"
+        return _carried(area, places, home.method or by_text, share, "the sender chose it")
     if resolution is None or home.not_known:
         return CarriedHome(
             method="unknown",
