@@ -534,6 +534,8 @@ class Gazetteer:
         """Codes that look like postcodes and are not places, or not ours."""
         if tight.startswith("BFPO") and tight[4:].isdigit():
             return self._nothing(_NOWHERE["BF"], "BFPO")
+        if tight.startswith("ZZ99"):
+            return self._nothing(_NOWHERE["ZZ"], "ZZ99")
         if tight in ("GIR0AA", "GIR0"):
             return self._nothing(_NOWHERE["GIR"], "GIR")
         if tight in ("BTP", "BRITISHTRANSPORTPOLICE"):
@@ -741,12 +743,16 @@ class Gazetteer:
         splits += [[" ".join(words[:i]), " ".join(words[i:])] for i in range(len(words) - 1, 0, -1)][
             :_MOST_SPLITS
         ]
-        for piece in (piece for split in splits for piece in split):
-            # A town beside a postcode is its post town, which says nothing of the district: DA1 4 is "Dartford"
-            # in an address, and lies in Bexley. So the postcode alone decides, and a name never narrows it.
-            read = read_postcode(piece.strip(), self._outcodes)
-            if read and not read.corrected:
-                return self._by_postcode(read, on, postcodes)
+        for split in splits:
+            for piece in split:
+                # A town beside a postcode is its post town, which says nothing of the district: DA1 4 is "Dartford"
+                # in an address, and lies in Bexley. So the postcode alone decides, and a name never narrows it.
+                read = read_postcode(piece.strip(), self._outcodes)
+                worded = split is pieces or not any(
+                    c.isdigit() for other in split if other != piece for c in other
+                )
+                if read and not read.corrected and worded:
+                    return self._by_postcode(read, on, postcodes)
         for split in splits:
             found = [
                 (r, self._meant(piece)) for piece in split if (r := self._by_name(piece, on)) and r.candidates

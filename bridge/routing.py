@@ -4,7 +4,7 @@ Pure. The rule kept here: the most specific active partner for (area, function) 
 fallbacks, else held for the operator. Nothing is ever broadcast, and between two claims nothing is ever picked.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Literal
 
@@ -175,7 +175,7 @@ def _one(need: Need, gazetteer: Gazetteer, table: _Table, on: date, own_area: st
     if match := table.walk(chain, need.function):
         return _matched(need, match, _step(match.area, here), _reason(need, here, match.area))
     nobody = f"no {need.function} node covers {here.label}"
-    why_there = f"{nobody}, and {need.because}" if need.because else nobody
+    why_there = f"{need.because}, and {nobody}" if need.because else nobody
     if need.function != POLICE and (match := table.walk(chain, POLICE)):
         return _matched(need, match, "fallback-force", why_there)
     for desk in DESKS:
@@ -250,9 +250,16 @@ def _listed(nodes: Sequence[str]) -> str:
     return " and ".join((", ".join(nodes[:-1]), nodes[-1])) if len(nodes) > 1 else nodes[0]
 
 
-def explain(need: Need, gazetteer: Gazetteer, coverages: Iterable[Coverage], on: date) -> tuple[str, ...]:
+def explain(
+    need: Need,
+    gazetteer: Gazetteer,
+    coverages: Iterable[Coverage],
+    on: date,
+    own_area: str | None = None,
+    exercise: bool = False,
+) -> tuple[str, ...]:
     """Each place that routing looks, in order, with what it found there; the last line is the outcome."""
-    table = _Table(coverages, gazetteer, on)
+    table = _Table(coverages, gazetteer, on, exercise)
     here = gazetteer.successor(need.area, on) if need.area else None
     lines: list[str] = []
     if here is not None:
@@ -268,7 +275,7 @@ def explain(need: Need, gazetteer: Gazetteer, coverages: Iterable[Coverage], on:
             else:
                 continue
             break
-    leg = _one(need, gazetteer, table, on, need.area)
+    leg = _one(need, gazetteer, table, on, own_area)
     return (*lines, leg.because)
 
 
@@ -307,11 +314,3 @@ def overlaps(
         Overlap(gazetteer.area(code), code, does, tuple(sorted(nodes)), begins, ends)
         for (code, does, begins, ends), nodes in sorted(found.items(), key=lambda item: item[0][:2])
     )
-
-
-def coverage_by_area(coverages: Iterable[Coverage]) -> Mapping[str, tuple[Coverage, ...]]:
-    """Coverages by area code, for lists and maps."""
-    by: dict[str, tuple[Coverage, ...]] = {}
-    for each in coverages:
-        by[each.area] = (*by.get(each.area, ()), each)
-    return by
