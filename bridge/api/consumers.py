@@ -12,9 +12,10 @@ from bridge.api.problems import help_page
 from bridge.clock import Clock
 from bridge.errors import Malformed, Rejected
 from bridge.nodes.acknowledge import Acknowledge, Entry
+from bridge.nodes.address import ALERT_LIMIT, Address, Places, candidate_facts
 from bridge.nodes.admit import Actor
 from bridge.nodes.follow import Follow
-from bridge.nodes.submit import ALERT_LIMIT, Places, Submit, candidate_facts
+from bridge.nodes.submit import Submit
 from bridge.receipts import STATUSES
 
 PAGE = 50
@@ -35,6 +36,7 @@ class Consumers:
         self,
         *,
         submit: Submit,
+        address: Address,
         follow: Follow,
         acknowledge: Acknowledge,
         places: Callable[[], Places],
@@ -42,6 +44,7 @@ class Consumers:
         clock: Clock,
     ) -> None:
         self._submit = submit
+        self._address = address
         self._follow = follow
         self._acknowledge = acknowledge
         self._places = places
@@ -186,7 +189,7 @@ class Consumers:
         options = []
         for candidate in areas:
             needs = [routing.Need(each, candidate.area.code, "", candidate.because) for each in functions]
-            legs = self._submit.routed(needs, on)
+            legs = self._address.routed(needs, on)
             options.append({"area": candidate_facts(candidate, places.gazetteer), "route": legs})
         return answered(
             {

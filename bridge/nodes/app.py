@@ -34,13 +34,14 @@ from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.metrics import Metrics
 from bridge.nodes.acknowledge import Acknowledge
+from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import OPERATOR, Actor, Admit
 from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.follow import Follow
 from bridge.nodes.receive import Receive
 from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
-from bridge.nodes.submit import Places, Submit
+from bridge.nodes.submit import Submit
 from bridge.nodes.transport import Call, Transport
 from bridge.partners import Contact, State, freshness
 from bridge.storage import inbox, open_database, outbox, seen, sent, settlement
@@ -154,13 +155,18 @@ class Node:
                 warn_routine=delivery.undelivered_warn_routine,
             ),
         )
-        self.submit = Submit(
-            database=database,
+        self.address = Address(
             contents=contents,
             book=self.book,
             places=lambda: self._places,
             agreed=lambda: self._agreed,
             classes=classes,
+            clock=clock,
+        )
+        self.submit = Submit(
+            database=database,
+            contents=contents,
+            address=self.address,
             wake=self.deliver.wake,
             clock=clock,
             metrics=metrics,
@@ -193,7 +199,7 @@ class Node:
             metrics=metrics,
         )
         self.follow = Follow(
-            database=database, contents=contents, name_of=self._name_of, shown=self.submit.shown
+            database=database, contents=contents, name_of=self._name_of, shown=self.address.shown
         )
         self.admit = Admit(database=database, clock=clock, exercise=settings.node.exercise)
 
@@ -363,6 +369,7 @@ class Node:
         rooms: list[object] = [
             Consumers(
                 submit=self.submit,
+                address=self.address,
                 follow=self.follow,
                 acknowledge=self.acknowledge,
                 places=lambda: self._places,

@@ -10,7 +10,7 @@ from bridge import wire
 from bridge.alerts import Alert, Carried, CarriedHome
 from bridge.clock import moment
 from bridge.errors import Rejected
-from bridge.nodes.submit import Leg
+from bridge.nodes.address import Leg
 from bridge.receipts import STATUSES, Status, refusal, summary
 from bridge.storage import receipts, sent
 from bridge.storage.contents import Contents

@@ -1,0 +1,303 @@
+"""Who an alert goes to, and why: the home area, the route, the agreement. Decides and changes nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from bridge import agreements, alerts, routing, vocabulary, wire
+from bridge.alerts import Alert, Carried, CarriedHome, CarriedStep, Desk, Sender
+from bridge.areas import Area, Candidate, Gazetteer, PostcodeLookup, Resolution
+from bridge.clock import Clock
+from bridge.errors import Rejected
+from bridge.partners import Partner, State
+from bridge.storage import sent
+from bridge.storage.contents import Contents
+from bridge.storage.partners import Book
+
+log = structlog.get_logger()
+
+ALERT_LIMIT = 96 * 1024
+
+
+@dataclass(frozen=True)
+class Places:
+    """What is known about areas now: replaced whole when an administrator imports a newer directory."""
+
+    gazetteer: Gazetteer
+    postcodes: PostcodeLookup | None = None
+
+    def resolve(self, text: str, on: date) -> Resolution:
+        """The areas that `text` may mean on that day."""
+        return self.gazetteer.resolve(text, on, self.postcodes)
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One recipient of a submitted alert, as the sender sees it."""
+
+    node: str | None
+    name: str
+    function: str
+    area: str
+    why: str
+    step: str
+    because: str
+    status: str
+    message: str
+    telephone: str | None = None
+    hours: str | None = None
+    code: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What would happen to an alert if it were sent now: who gets it, why, and until when it is kept."""
+
+    alert: Alert
+    home: CarriedHome
+    legs: tuple[routing.Leg, ...]
+    kept_until: date
+    notices: tuple[alerts.Notice, ...]
+
+
+class Address:
+    """Answers where alerts go. Everything it needs comes in as an argument."""
+
+    def __init__(
+        self,
+        *,
+        contents: Contents,
+        book: Book,
+        places: Callable[[], Places],
+        agreed: Callable[[], Sequence[agreements.Agreement]],
+        classes: Mapping[str, vocabulary.RetentionClass],
+        clock: Clock,
+    ) -> None:
+        self._contents = contents
+        self._book = book
+        self._places = places
+        self._agreed = agreed
+        self._classes = classes
+        self._clock = clock
+
+    def plan(self, body: bytes) -> Plan:
+        """Check an alert and decide where it would go, changing nothing.
+
+        Raises Malformed and Rejected: `marking`, `usage`, `ambiguous-area` (with the candidates in its facts),
+        `area-not-found`, `exercise`, and what the agreement refuses.
+        """
+        now = self._clock.now()
+        alert = wire.decode_json(body, Alert, limit=ALERT_LIMIT, what="alert")
+        alerts.check(alert, now)
+        own = self._own()
+        if (alert.status == "exercise") != own.descriptor.exercise:
+            raise Rejected(
+                "exercise",
+                "This node is in exercise mode and sends exercises alone."
+                if own.descriptor.exercise
+                else "This node is live and does not send exercises.",
+                "Use a node that is set up for it, or change /status.",
+                pointer="/status",
+            )
+        on = now.astimezone(UTC).date()
+        places = self._places()
+        home = resolve_home(alert, places, on)
+        needs = [_need(want, alert, home, places.gazetteer, on) for want in alerts.audience(alert, now)]
+        until = alerts.keep_until(alert, now, self._classes)
+        return Plan(
+            alert=alert,
+            home=home,
+            legs=tuple(self._agreed_leg(leg, alert, until, now) for leg in self.routed(needs, on)),
+            kept_until=until,
+            notices=tuple(alerts.notices(alert, own.descriptor.areas[0], home.code)),
+        )
+
+    def routed(self, needs: Sequence[routing.Need], on: date) -> tuple[routing.Leg, ...]:
+        """Where alerts with these needs would go on a day, changing nothing."""
+        own = self._own().descriptor
+        gazetteer = self._places().gazetteer
+        return routing.route(needs, gazetteer, self.coverages(), on, own.areas[0], exercise=own.exercise)
+
+    def coverages(self) -> list[routing.Coverage]:
+        """What every active partner, and we ourselves, may receive for."""
+        return [
+            routing.Coverage(
+                node=partner.node_id,
+                name=partner.descriptor.name,
+                area=grant.area,
+                function=grant.function,
+                valid_from=grant.valid_from,
+                valid_to=grant.valid_to,
+                active=partner.state is State.ACTIVE,
+                exercise=partner.descriptor.exercise,
+            )
+            for partner in self._book.everyone()
+            for grant in partner.grants
+        ]
+
+    def _own(self) -> Partner:
+        own = self._book.get(self._book.own_id)
+        if own is None:
+            raise RuntimeError("the book holds our own node from the start")
+        return own
+
+    def sender(self) -> Sender:
+        """Who we are, as an alert carries it."""
+        own = self._own().descriptor
+        contact = own.contact
+        return Sender(own.node_id, own.name, own.agency, Desk(contact.desk, contact.telephone, contact.hours))
+
+    def _agreed_leg(self, leg: routing.Leg, alert: Alert, until: date, now: datetime) -> routing.Leg:
+        """The leg, or a refusal when no agreement lets the alert pass to it."""
+        if leg.node is None or leg.node == self._book.own_id:
+            return leg
+        function = leg.function.split(", ")[0]
+        agreement = agreements.between(
+            self._agreed(), sender=self._book.own_id, recipient=leg.node, function=function, now=now
+        )
+        terms: dict[str, Any] = {
+            "sender": self._book.own_id,
+            "recipient": leg.node,
+            "function": function,
+            "kinds": alert.event.kinds,
+            "urgent": alerts.urgent(alert),
+            "now": now,
+        }
+        refused = agreements.refusal(agreement, marking=alert.grading.marking, keep_until=until, **terms)
+        if refused is not None:
+            code, sentence = refused
+            raise Rejected(code, sentence, "Ask your administrator about the agreement.", node=leg.node)
+        if agreements.emergency_share(agreement, **terms):
+            log.warning("emergency-share", partner=leg.node)
+            return msgspec.structs.replace(leg, because=f"{leg.because}; an emergency share without agreement")
+        return leg
+
+    def shown(self, carried: Carried, messages: Sequence[sent.Message]) -> tuple[Leg, ...]:
+        """The recipients of an alert as its sender sees them: the route inside it, and how each message stands."""
+        return tuple(
+            self._shown(step, message)
+            for step, message in zip(carried.route, messages[: len(carried.route)], strict=True)
+        )
+
+    def _shown(self, step: CarriedStep, message: sent.Message) -> Leg:
+        partner = self._book.get(message.partner) if message.partner else None
+        contact = partner.descriptor.contact if partner else None
+        return Leg(
+            node=message.partner,
+            name=step.name,
+            function=step.function,
+            area=step.area,
+            why=step.why or "",
+            step=step.step or "",
+            because=step.because or "",
+            status=message.status,
+            message=message.id.hex(),
+            telephone=contact.telephone if contact else None,
+            hours=contact.hours if contact else None,
+            code=message.code,
+        )
+
+
+def resolve_home(alert: Alert, places: Places, on: date) -> CarriedHome:
+    """The home area of an alert, as its sender means it, on a day.
+
+    A district that the sender chose stands; else what was typed decides when it is certain. Nothing typed, or "not
+    known" said, is a valid unknown home. Raises Rejected `ambiguous-area`, with the candidates, or `area-not-found`.
+    """
+    home = alert.home
+    typed = (home.raw_text or "").strip()
+    resolution = places.resolve(typed, on) if typed else None
+    if home.district is not None:
+        area = places.gazetteer.successor(home.district, on)
+        if area is None:
+            raise _not_found("/home/district")
+        found = resolution.candidates if resolution else ()
+        share = next((each.permille / 1000 for each in found if each.area.code == area.code), None)
+        by_text = resolution.method if resolution and share is not None else "asserted"
+        return _carried(area, places, home.method or by_text, share, "the sender chose it")
+    if resolution is None or home.not_known:
+        return CarriedHome(
+            method="unknown",
+            vintage=places.gazetteer.vintage,
+            because="the home area is not known",
+        )
+    certain = resolution.certain
+    if certain is not None:
+        return _carried(certain.area, places, resolution.method, certain.permille / 1000, certain.because)
+    if not resolution.candidates:
+        raise _not_found("/home/raw_text")
+    raise Rejected(
+        "ambiguous-area",
+        resolution.question(),
+        "Choose one and give its code as /home/district, or say that it is not known.",
+        pointer="/home/raw_text",
+        candidates=[candidate_facts(each, places.gazetteer) for each in resolution.candidates],
+    )
+
+
+def candidate_facts(candidate: Candidate, gazetteer: Gazetteer) -> dict[str, Any]:
+    """A candidate as machines and pages read it: codes, names, share and reason."""
+    area = candidate.area
+    force = gazetteer.area(area.force) if area.force else None
+    upper = gazetteer.area(area.upper) if area.upper else None
+    return {
+        "code": area.code,
+        "name": area.name,
+        "level": area.level,
+        "share": candidate.permille / 1000,
+        "because": candidate.because,
+        "upper": upper.label if upper else None,
+        "force": force.label if force else None,
+    }
+
+
+def _carried(area: Area, places: Places, method: str, share: float | None, because: str) -> CarriedHome:
+    return CarriedHome(
+        code=area.code,
+        level=area.level,
+        name=area.name,
+        district=area.code if area.level == "district" else None,
+        upper=(area.code if area.level == "upper" else area.upper) or None,
+        force=(area.code if area.level == "force" else area.force) or None,
+        region=(area.code if area.level == "region" else area.region) or None,
+        method=method,
+        share=share,
+        vintage=places.gazetteer.vintage,
+        because=because,
+    )
+
+
+def _not_found(pointer: str) -> Rejected:
+    return Rejected(
+        "area-not-found",
+        "No area is known by what was given as the home area.",
+        'Check the spelling, give a postcode or a council, or say that it is not known ("not_known": true).',
+        pointer=pointer,
+    )
+
+
+def _need(want: alerts.Want, alert: Alert, home: CarriedHome, gazetteer: Gazetteer, on: date) -> routing.Need:
+    """A wanted recipient, with its area as a code."""
+    if want.area == "home":
+        return routing.Need(want.function, home.code, want.why, home.because or "")
+    code = (alert.event.place.district if alert.event.place else None) if want.area == "place" else want.area
+    if code is None or gazetteer.successor(code, on) is None:
+        raise _not_found("/event/place/district" if want.area == "place" else "/recipients")
+    return routing.Need(want.function, code, want.why)
+
+
+def carried_step(leg: routing.Leg) -> CarriedStep:
+    """A leg as it travels inside the alert."""
+    return CarriedStep(
+        node=leg.node or "held",
+        name=leg.name,
+        function=(leg.function or leg.wanted)[:64],
+        area=leg.area or "unknown",
+        why=leg.why[:500],
+        step=leg.step,
+        because=leg.because[:500],
+    )
+
+
