@@ -89,6 +89,12 @@ class Consumers:
         followed = await self._follow.show(ref)
         return answered({"timeline": followed.timeline, "items": await self._follow.receipts(ref)})
 
+    @route("POST", "/v1/alerts/{ref}/reroute", needs="alerts:send", summary="Send on what has no recipient")
+    async def reroute(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """What was held, refused for its area, not theirs or not delivered goes where it belongs today."""
+        step = await _step(request)
+        return answered(await self._submit.reroute(_ref(request), actor.name, step.area), 202)
+
     # Receiving side
 
     @route("GET", "/v1/inbox", needs="alerts:read", summary="Alerts received, in the order of arrival")

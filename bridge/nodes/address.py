@@ -15,7 +15,7 @@ from bridge.clock import Clock
 from bridge.errors import Rejected
 from bridge.partners import Partner, State
 from bridge.storage import sent
-from bridge.storage.contents import Contents
+from bridge.storage.contents import Contents, payload_label
 from bridge.storage.partners import Book
 
 log = structlog.get_logger()
@@ -150,13 +150,18 @@ class Address:
         return Sender(own.node_id, own.name, own.agency, Desk(contact.desk, contact.telephone, contact.hours))
 
     def _agreed_leg(self, leg: routing.Leg, alert: Alert, until: date, now: datetime) -> routing.Leg:
-        """The leg, or a refusal when no agreement lets the alert pass to it."""
+        """The leg, held when no agreement lets the alert pass to it; the other recipients get theirs all the same.
+
+        Raises Rejected `marking` or `policy` when an agreement is in force and forbids it.
+        """
         if leg.node is None or leg.node == self._book.own_id:
             return leg
-        function = leg.function.split(", ")[0]
-        agreement = agreements.between(
-            self._agreed(), sender=self._book.own_id, recipient=leg.node, function=function, now=now
-        )
+        for function in leg.function.split(", "):
+            agreement = agreements.between(
+                self._agreed(), sender=self._book.own_id, recipient=leg.node, function=function, now=now
+            )
+            if agreement is not None:
+                break
         terms: dict[str, Any] = {
             "sender": self._book.own_id,
             "recipient": leg.node,
@@ -166,20 +171,50 @@ class Address:
             "now": now,
         }
         refused = agreements.refusal(agreement, marking=alert.grading.marking, keep_until=until, **terms)
+        if refused is not None and refused[0] == "no-agreement":
+            because = f"is held because no agreement in force lets it pass to {leg.name}"
+            return msgspec.structs.replace(leg, node=None, name="", step="held", because=because)
         if refused is not None:
-            code, sentence = refused
-            raise Rejected(code, sentence, "Ask your administrator about the agreement.", node=leg.node)
+            raise Rejected(*refused, "Ask your administrator about the agreement.", node=leg.node)
         if agreements.emergency_share(agreement, **terms):
             log.warning("emergency-share", partner=leg.node)
             return msgspec.structs.replace(leg, because=f"{leg.because}; an emergency share without agreement")
         return leg
 
-    def shown(self, carried: Carried, messages: Sequence[sent.Message]) -> tuple[Leg, ...]:
-        """The recipients of an alert as its sender sees them: the route inside it, and how each message stands."""
-        return tuple(
-            self._shown(step, message)
-            for step, message in zip(carried.route, messages[: len(carried.route)], strict=True)
-        )
+    def again(self, step: CarriedStep, carried: Carried, area: str | None) -> routing.Leg:
+        """Where a recipient that was held, refused or not the right one would go now, by our own registry alone.
+
+        `area` (GSS) is one that a person chose; without it, the one in the route. Raises Rejected `unknown-area`
+        and what the agreement refuses.
+        """
+        now = self._clock.now()
+        on = now.astimezone(UTC).date()
+        code = area or (None if step.area == "unknown" else step.area)
+        if area is not None and self._places().gazetteer.successor(area, on) is None:
+            raise Rejected("unknown-area", "This is not a current area.", pointer="/area")
+        needs = [
+            routing.Need(function, code, step.why or "", "a person chose it" if area else "")
+            for function in step.function.split(", ")
+        ]
+        alert = msgspec.json.decode(carried.body, type=Alert)
+        return self._agreed_leg(self.routed(needs, on)[0], alert, carried.retention.until, now)
+
+    def shown(self, carried: Carried, messages: Sequence[sent.Message], row: sent.Alert) -> tuple[Leg, ...]:
+        """The recipients of an alert as its sender sees them: the route inside it, and how each message stands.
+
+        A message that was addressed later carries its own route, in its own copy.
+        """
+        return tuple(self._shown(self.step_of(carried, message, row), message) for message in messages)
+
+    def step_of(self, carried: Carried, message: sent.Message, row: sent.Alert) -> CarriedStep:
+        """The step of the route that a message stands for. Raises Rejected `gone`."""
+        if message.payload is not None:
+            key = self._contents.key(row.id, row.bucket_day, row.wrapped_key)
+            copy = msgspec.json.decode(key.open(payload_label(message.id), message.payload), type=Carried)
+            for step in copy.route:
+                if step.node == message.partner:
+                    return step
+        return carried.route[min(message.position, len(carried.route) - 1)]
 
     def _shown(self, step: CarriedStep, message: sent.Message) -> Leg:
         partner = self._book.get(message.partner) if message.partner else None

@@ -349,6 +349,14 @@ class Node:
     async def _changed(self, changes: Sequence[settlement.Change]) -> None:
         for listener in self.listeners:
             listener(changes)
+        for change in changes:
+            if change.new == "refused" and change.statement.code == "unknown-area" and change.alert_id:
+                self._spawn(self._handed_over(change.alert_id))
+
+    async def _handed_over(self, alert_id: str) -> None:
+        """A partner no longer serves the area: if our own registry knows its successor, the alert goes there."""
+        with contextlib.suppress(Rejected):
+            await self.submit.reroute(alert_id, "node")
 
     def _name_of(self, node_id: str) -> str:
         partner = self.book.get(node_id)

@@ -15,6 +15,7 @@ from bridge.receipts import STATUSES, Status, refusal, summary
 from bridge.storage import receipts, sent
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
+from bridge.storage.sent import REROUTED
 from bridge.storage.settlement import Detail
 
 
@@ -85,7 +86,7 @@ class Follow:
         database: Database,
         contents: Contents,
         name_of: Callable[[str], str],
-        shown: Callable[[Carried, Sequence[sent.Message]], tuple[Leg, ...]],
+        shown: Callable[[Carried, Sequence[sent.Message], sent.Alert], tuple[Leg, ...]],
     ) -> None:
         self._db = database
         self._contents = contents
@@ -107,7 +108,7 @@ class Follow:
         carried = self._opened(row)
         return Followed(
             row=self._row(row, messages, carried),
-            route=self._shown(carried, messages) if carried else tuple(_stub(m, self._name_of) for m in messages),
+            route=self._shown(carried, messages, row) if carried else tuple(_stub(m, self._name_of) for m in messages),
             timeline=await self._timeline(messages),
             home=carried.home if carried else None,
             retention=row.retention,
@@ -159,7 +160,7 @@ class Follow:
         return msgspec.json.decode(content, type=Carried)
 
     def _row(self, row: sent.Alert, messages: Sequence[sent.Message], carried: Carried | None) -> Row:
-        status = summary(message.status for message in messages)
+        status = summary(message.status for message in messages if message.code != REROUTED)
         alert = msgspec.json.decode(carried.body, type=Alert) if carried else None
         return Row(
             seq=row.seq,
@@ -173,7 +174,7 @@ class Follow:
                     "node": message.partner,
                     "name": self._name_of(message.partner) if message.partner else None,
                     "status": message.status,
-                    "label": "Held" if message.partner is None else STATUSES[Status(message.status)].label,
+                    "label": _label(message),
                     "code": message.code,
                     "at": moment(message.status_at),
                 }
@@ -225,6 +226,13 @@ class Follow:
         # Several statements may carry one time: the order of the table then says which came first.
         order = {code: place for place, code in enumerate(STATUSES)}
         return tuple(sorted(entries, key=lambda each: (each.at, order[Status(each.status)]), reverse=True))
+
+
+def _label(message: sent.Message) -> str:
+    """The word on the screen for how one recipient stands."""
+    if message.code == REROUTED:
+        return "Sent on"
+    return "Held" if message.partner is None else STATUSES[Status(message.status)].label
 
 
 def _stub(message: sent.Message, name_of: Callable[[str], str]) -> Leg:

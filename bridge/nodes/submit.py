@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 import msgspec
 import structlog
 
-from bridge import alerts, wire
+from bridge import alerts, routing, wire
 from bridge.alerts import Carried, CarriedHome, CarriedRetention
 from bridge.audit import Event
 from bridge.clock import Clock, end_of, millis
@@ -24,10 +24,13 @@ from bridge.receipts import Status
 from bridge.storage import audit, counters, sent
 from bridge.storage.contents import CONTENT, Contents, payload_label
 from bridge.storage.database import Conflict, Database
+from bridge.storage.sent import REROUTED
 
 log = structlog.get_logger()
 
 IDEMPOTENCY_HOURS = 24
+_ELSEWHERE = frozenset({Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED})
+"""Statuses with which a recipient has the alert no longer, so that it may go to another."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -138,30 +141,25 @@ class Submit:
                     code=None if leg.node else "held",
                 )
             )
-        sealed = data_key.seal(CONTENT, content)
+        row = sent.Alert(
+            seq=0,
+            id=alert_id,
+            reference=carried.reference,
+            created_at=at,
+            actor=actor,
+            exercise=int(plan.alert.status == "exercise"),
+            urgent=int(carried.urgent),
+            retention=plan.alert.retention.class_,
+            retain_until=millis(retain_until),
+            bucket_day=plan.kept_until.isoformat(),
+            wrapped_key=wrapped,
+            content=data_key.seal(CONTENT, content),
+        )
         # If we stop here, nothing is stored and the caller has heard nothing: it asks again.
         try:
             async with self._db.transaction() as tx:
                 seq = await counters.take(tx, "alerts")
-                await sent.add_alerts(
-                    tx,
-                    [
-                        sent.Alert(
-                            seq=seq,
-                            id=alert_id,
-                            reference=carried.reference,
-                            created_at=at,
-                            actor=actor,
-                            exercise=int(plan.alert.status == "exercise"),
-                            urgent=int(carried.urgent),
-                            retention=plan.alert.retention.class_,
-                            retain_until=millis(retain_until),
-                            bucket_day=plan.kept_until.isoformat(),
-                            wrapped_key=wrapped,
-                            content=sealed,
-                        )
-                    ],
-                )
+                await sent.add_alerts(tx, [row._replace(seq=seq)])
                 await sent.add_messages(tx, messages)
                 if key is not None:
                     until = at + IDEMPOTENCY_HOURS * 3600 * 1000
@@ -185,7 +183,7 @@ class Submit:
             created=carried.created,
             kept_until=plan.kept_until,
             home=plan.home,
-            route=self._address.shown(carried, messages),
+            route=self._address.shown(carried, messages, row),
             notices=plan.notices,
             timeline=f"/v1/alerts/{alert_id}",
         )
@@ -200,6 +198,9 @@ class Submit:
         row = await sent.alert(self._db, before.alert_id)
         if row is None:
             raise Rejected("gone", "The alert sent with this key was deleted.")
+        return await self._found(row, repeated=True)
+
+    async def _found(self, row: sent.Alert, *, repeated: bool) -> Sent:
         messages = await sent.messages_of(self._db, [row.id])
         carried = self.opened(row)
         return Sent(
@@ -208,10 +209,90 @@ class Submit:
             created=carried.created,
             kept_until=carried.retention.until,
             home=carried.home,
-            route=self._address.shown(carried, messages),
+            route=self._address.shown(carried, messages, row),
             notices=(),
             timeline=f"/v1/alerts/{row.id}",
-            repeated=True,
+            repeated=repeated,
+        )
+
+    async def reroute(self, ref: str, actor: str, area: str | None = None) -> Sent:
+        """Send again what was held, refused for its area, or not theirs: by today's registry, or to an `area` chosen.
+
+        What other recipients have stays untouched. Raises Rejected `not-found`, `gone`, `unknown-area` and, when
+        nothing of the alert waits for another recipient or there still is none, `wrong-state`.
+        """
+        row = await sent.alert(self._db, ref)
+        if row is None:
+            raise Rejected("not-found", "There is no sent alert with this reference.")
+        messages = await sent.messages_of(self._db, [row.id])
+        carried = self.opened(row)
+        now = self._clock.now()
+        at = millis(now)
+        position = max(message.position for message in messages) + 1
+        holders = {message.partner for message in messages if message.status not in _ELSEWHERE}
+        made: list[sent.Message] = []
+        over: list[sent.Message] = []
+        for message in messages:
+            held = message.partner is None and message.settled_at is None
+            if not held and not (message.status in _ELSEWHERE and message.code != REROUTED):
+                continue
+            step = self._address.step_of(carried, message, row)
+            leg = self._address.again(step, carried, area)
+            if leg.node is None or leg.node == message.partner:
+                continue
+            over.append(message)
+            if leg.node in holders:
+                continue
+            holders.add(leg.node)
+            made.append(self._copy(row, carried, message, leg, position, now))
+            position += 1
+        if not over:
+            raise Rejected(
+                "wrong-state",
+                "No part of this alert has another recipient to go to.",
+                "Add the partner first, or choose another area with --area.",
+            )
+        # If we stop here, nothing has changed and the operator asks again.
+        async with self._db.transaction() as tx:
+            await sent.add_messages(tx, made)
+            await sent.set_status(
+                tx, [(m.status, m.status_at, REROUTED, m.settled_at or at, m.id) for m in over]
+            )
+            events = [Event("message:rerouted", actor, m.id.hex()) for m in over]
+            await audit.append(tx, events, at)
+        for message in made:
+            if message.partner:
+                self._wake(message.partner)
+        return await self._found(row, repeated=False)
+
+    def _copy(
+        self, row: sent.Alert, carried: Carried, before: sent.Message, leg: routing.Leg, position: int, now: datetime
+    ) -> sent.Message:
+        """A message for another recipient, with its own route inside its own copy."""
+        data_key = self._contents.key(row.id, row.bucket_day, row.wrapped_key)
+        message_id = self._random(16)
+        shown, withheld = alerts.redact(bytes(carried.body), leg.function or leg.wanted)
+        copy = msgspec.structs.replace(
+            carried,
+            route=(*carried.route, carried_step(leg)),
+            body=msgspec.Raw(shown),
+            withheld=tuple(withheld),
+        )
+        at = millis(now)
+        return before._replace(
+            id=message_id,
+            partner=leg.node,
+            position=position,
+            leg=wire.encode_json({"function": leg.function or leg.wanted, "step": leg.step}).decode(),
+            payload=data_key.seal(payload_label(message_id), wire.encode_json(copy)),
+            created_at=at,
+            deliver_by=min(millis(now + self._deliver_by), row.retain_until),
+            envelope_id=None,
+            status=Status.QUEUED,
+            status_at=at,
+            code=None,
+            warned_at=None,
+            settled_at=None,
         )
 
     def opened(self, row: sent.Alert) -> Carried:

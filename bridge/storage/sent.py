@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from bridge.storage.database import Database, Transaction
 
+REROUTED = "rerouted"
+"""Code of a message whose part of the alert went to another recipient."""
+
 
 class Alert(NamedTuple):
     """A row of `alerts`; see the migration for the columns."""
