@@ -87,6 +87,12 @@ def test_every_district_has_an_upper_authority_a_force_and_a_country(uk: Gazette
         assert len({area.code for area in chain}) == len(chain)
 
 
+def test_no_two_districts_share_a_name_and_no_district_has_a_countys(uk: Gazetteer) -> None:
+    names = [key_of(area.name) for area in uk.areas("district")]
+    assert len(set(names)) == len(names)
+    assert not set(names) & {key_of(a.name) for a in uk.areas("upper") if a.level == "upper"}
+
+
 def test_every_code_in_the_data_files_is_a_known_area(uk: Gazetteer) -> None:
     aliases = {row["code"] for row in rows("aliases")}
     shares = {row["gss_code"] for row in rows("outcode_areas")}
