@@ -21,7 +21,7 @@ Value: TypeAlias = str | int | float | bytes | None
 Parameters: TypeAlias = Sequence[Value]
 
 
-class Conflict(BridgeError):  # noqa: N818  # named by what happened, like its siblings in bridge.errors
+class Conflict(BridgeError):
     """A row with the same key is stored already. The rest of the unit still stands and may go on."""
 
     http_status = 409
@@ -30,7 +30,7 @@ class Conflict(BridgeError):  # noqa: N818  # named by what happened, like its s
         super().__init__("conflict", "Something with the same key is stored already.")
 
 
-class BrokenRule(BridgeError):  # noqa: N818  # as above
+class BrokenRule(BridgeError):
     """A row breaks a rule of the schema (reference, check, required value): a fault in our code, not a passing one."""
 
     def __init__(self) -> None:

@@ -10,12 +10,12 @@ costs nothing, rather than in SQLite's sleeping busy handler.
 """
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import stat
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -58,7 +58,7 @@ def journal_mode(version: tuple[int, int, int]) -> Journal:
     return ("wal", "FULL") if corrected else ("truncate", "EXTRA")
 
 
-class _Lost(Exception):  # noqa: N818  # a signal between our own lines, never seen outside
+class _Lost(Exception):  # a signal between our own lines, never seen outside
     """SQLite has undone the open transaction by itself (disk full, no memory); its units are gone."""
 
 
@@ -309,7 +309,7 @@ class Sqlite(Database):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """See :meth:`Database.transaction`."""
         await self._turn()
@@ -436,9 +436,16 @@ class Sqlite(Database):
             self._spawn(self._fold()).set_name("fold")
 
     async def _fold(self) -> None:
-        if self._folder is not None:
-            # Busy is an answer here, not an error; anything else shows at the next commit.
+        """Copy the log into the file beside running units, then what they added meanwhile between two of them.
+
+        Without the second part a log that is never quite copied would never begin anew and grow for ever. Busy is an
+        answer here, not an error; anything else shows at the next commit.
+        """
+        if self._folder is None:
+            return
+        with contextlib.suppress(sqlite3.Error, BridgeError):
             await self._folder.run(_pragma, "wal_checkpoint(PASSIVE)")
+            await self._alone(lambda raw: _pragma(raw, "wal_checkpoint(PASSIVE)"))
 
     async def checkpoint(self) -> None:
         """See :meth:`Database.checkpoint`."""
@@ -543,6 +550,8 @@ def _prepare(raw: sqlite3.Connection, mode: str, synchronous: str) -> None:
     # A full cache may not write to the file in the middle of a unit: readers would be shut out before the commit.
     raw.execute("PRAGMA cache_spill = OFF")
     raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    # A log that begins anew is cut to its new length: old pages do not stay in its tail.
+    raw.execute("PRAGMA journal_size_limit = 0").fetchall()
     wanted: dict[str, str | int] = {
         "journal_mode": mode,
         "synchronous": _SYNCHRONOUS[synchronous],

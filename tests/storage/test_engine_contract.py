@@ -14,7 +14,7 @@ import pytest
 
 from bridge.errors import Misconfigured, Unavailable
 from bridge.storage.database import BrokenRule, Conflict, Database
-from bridge.storage.sqlite import UNITS_A_COMMIT, Sqlite, journal_mode
+from bridge.storage.sqlite import UNITS_A_COMMIT, WAL_BYTES, Sqlite, journal_mode
 
 Opener = Callable[[Path], Awaitable[Database]]
 
@@ -43,6 +43,15 @@ async def database(opener: Opener, tmp_path: Path) -> AsyncIterator[Database]:
 
 async def ids(database: Database) -> list[str]:
     return [row[0] for row in await database.fetch("select id from things order by id")]
+
+
+async def threads_end(count: int) -> None:
+    """A closed connection's thread ends a moment after it has answered."""
+    for _ in range(300):
+        if threading.active_count() <= count:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("a thread of the connection is still there")
 
 
 async def test_a_unit_is_whole_after_its_block_and_seen_by_a_fresh_connection(
@@ -132,6 +141,30 @@ async def test_a_row_that_breaks_the_schema_is_our_fault_and_says_nothing_of_it(
         async with database.transaction() as unit:
             await unit.execute(INSERT, row)
     assert "things" not in str(caught.value)
+
+
+async def test_units_that_the_engine_undid_by_itself_fail_and_write_nothing_outside_a_transaction(
+    database: Database,
+) -> None:
+    """`or rollback` undoes the whole transaction at once, as a full disk or no memory may."""
+
+    async def good(number: int) -> None:
+        async with database.transaction() as unit:
+            await unit.execute(INSERT, (f"{number}", number, None))
+
+    async def undone() -> None:
+        async with database.transaction() as unit:
+            with pytest.raises(Conflict):
+                await unit.execute_each(
+                    [(INSERT.replace("insert", "insert or rollback"), ("a", 1, None))] * 2
+                )
+            await unit.execute(INSERT, ("outside", 1, None))
+
+    outcomes = await asyncio.gather(good(1), undone(), good(2), return_exceptions=True)
+    assert isinstance(outcomes[1], Unavailable)
+    assert set(await ids(database)) == {str(n) for n, o in ((1, outcomes[0]), (2, outcomes[2])) if o is None}
+    await good(3)
+    assert "3" in await ids(database)
 
 
 async def test_foreign_keys_are_enforced(database: Database) -> None:
@@ -402,11 +435,7 @@ async def test_opening_that_is_cancelled_leaves_no_thread_behind(
     await asyncio.sleep(delay_us / 1e6)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    for _ in range(300):
-        if threading.active_count() == before:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("a thread of the connection is still there")
+    await threads_end(before)
 
 
 async def test_files_and_directory_are_private_whatever_the_umask(opener: Opener, tmp_path: Path) -> None:
@@ -453,7 +482,7 @@ async def test_what_is_not_a_database_is_refused_in_one_sentence(
         await opener(path)
     assert "CANARY" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
-    assert threading.active_count() == before
+    await threads_end(before)
 
 
 # Care.
@@ -517,6 +546,21 @@ def test_the_journal_is_chosen_by_the_range_of_the_wal_defect(
     version: tuple[int, int, int], mode: str
 ) -> None:
     assert journal_mode(version) == ((mode, "FULL") if mode == "wal" else (mode, "EXTRA"))
+
+
+async def test_the_write_ahead_log_is_folded_while_units_go_on(tmp_path: Path) -> None:
+    database = await ENGINES["wal"](tmp_path / "data.db")
+    log, longest = tmp_path / "data.db-wal", 0
+    try:
+        async with database.transaction() as unit:
+            await unit.execute(TABLE)
+        for number in range(300):
+            async with database.transaction() as unit:
+                await unit.execute(INSERT, (f"{number}", number, bytes(100_000)))
+            longest = max(longest, log.stat().st_size)
+    finally:
+        await database.close()
+    assert WAL_BYTES < longest < 4 * WAL_BYTES
 
 
 async def test_an_existing_file_changes_journal_with_the_library(tmp_path: Path) -> None:
