@@ -484,12 +484,14 @@ def test_the_table_is_readable_by_its_owner_alone_and_replaced_whole(tmp_path: P
     imported(tmp_path, directory())
     target = tmp_path / FILE_NAME
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    (tmp_path / f"{FILE_NAME}.12345.tmp").write_bytes(b"of an import that was killed")
     reader = target.open("rb")
     before = target.read_bytes()
     imported(tmp_path, directory([*ROWS, ("M1 1AA", "198001", "", "E08000003")]))
     with reader:
         assert reader.read() == before  # whoever had it open sees the old one to its end
     assert table(tmp_path).find("M11AA") == Found("E08000003", known=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ONSPD_MAY_2026_UK.csv", FILE_NAME]
 
 
 def test_a_table_that_cannot_be_written_is_said_and_nothing_is_left(tmp_path: Path) -> None:

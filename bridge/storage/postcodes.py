@@ -517,7 +517,8 @@ def _swap(target: Path, content: bytes) -> None:
     """Write beside the target, then rename over it: whoever reads sees the old table or the new one, never a part."""
     aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        aside.unlink(missing_ok=True)
+        for left_over in target.parent.glob(f"{target.name}.*.tmp"):  # of an import that was killed
+            left_over.unlink(missing_ok=True)
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:  # noqa: PTH123  # a file descriptor, for the mode
             opened.write(content)
             opened.flush()
@@ -690,7 +691,9 @@ class PostcodeTable:
                 self._count(at, bitmaps, counts)
             if total := sum(counts.values()):
                 ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-                return tuple((self.info.districts[number], max(count * 1000 // total, 1)) for number, count in ranked)
+                return tuple(
+                    (self.info.districts[number], max(count * 1000 // total, 1)) for number, count in ranked
+                )
         return ()
 
     def _count(self, at: int, bitmaps: bytes, counts: dict[int, int]) -> None:
