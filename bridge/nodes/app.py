@@ -659,7 +659,7 @@ def create(directory: Path, settings: Settings, passphrase: bytes | None) -> Cre
         raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
     before = os.umask(0o077)
     try:
-        created = asyncio.run(_create(made, settings, passphrase))
+        created = asyncio.run(make(made, settings, passphrase, SystemClock()))
         # If we stop before here, only a hidden directory is left behind; after it, the node is whole.
         made.rename(directory)
     except OSError:
@@ -670,8 +670,8 @@ def create(directory: Path, settings: Settings, passphrase: bytes | None) -> Cre
     return created
 
 
-async def _create(directory: Path, settings: Settings, passphrase: bytes | None) -> Created:
-    clock = SystemClock()
+async def make(directory: Path, settings: Settings, passphrase: bytes | None, clock: Clock) -> Created:
+    """What :func:`create` puts into the empty `directory` of a new node, as of the time that `clock` shows."""
     (directory / RUN).mkdir(mode=0o700)
     (directory / "exports").mkdir(mode=0o700)
     _write(directory / FILE_NAME, render(settings).encode(), 0o600)
