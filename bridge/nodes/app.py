@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -723,8 +723,8 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Any:
-    """The right to be the one process that has this node open. Raises Unavailable when another has it."""
+def locked(directory: Path) -> Iterator[None]:
+    """The right to be the one process that has this node open. Raises Misconfigured when another has it."""
     run = directory / RUN
     try:
         run.mkdir(mode=0o700, exist_ok=True)
@@ -755,7 +755,7 @@ def serve(directory: Path) -> int:
     os.umask(0o077)
     directory = directory.absolute()
     settings = Settings.load(directory, os.environ)
-    with _locked(directory):
+    with locked(directory):
         logs.set_up(settings.log.level, SystemClock())
         logs.catch_uncaught()
         return asyncio.run(_serve(directory, settings))
@@ -772,22 +772,34 @@ async def _serve(directory: Path, settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop, number)
     node = await Node.open(directory, settings)
-    runners: list[web.AppRunner] = []
-    pid = directory / RUN / "pid"
     try:
-        runners.append(await _listen_local(node, directory / RUN / SOCKET))
-        runners.append(await _listen(node))
-        pid.write_text(f"{os.getpid()}\n")
-        await node.start()
-        log.info("started", node=settings.node.id, version=bridge.__version__, port=settings.listen.port)
-        log.info("stopping", signal=await stop)
+        async with working(node):
+            log.info("started", node=settings.node.id, version=bridge.__version__, port=settings.listen.port)
+            log.info("stopping", signal=await stop)
     finally:
-        pid.unlink(missing_ok=True)
+        await node.close()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def working(node: Node) -> AsyncIterator[None]:
+    """The open `node` at its doors and at work, until the block ends; whoever opened it closes it then.
+
+    The caller holds the node's lock. Raises Misconfigured when a door cannot be opened.
+    """
+    run = node.directory / RUN
+    runners: list[web.AppRunner] = []
+    try:
+        runners.append(await _listen_local(node, run / SOCKET))
+        runners.append(await _listen(node))
+        (run / "pid").write_text(f"{os.getpid()}\n")
+        await node.start()
+        yield
+    finally:
+        (run / "pid").unlink(missing_ok=True)
         for runner in runners:
             await runner.cleanup()
-        await node.close()
-        (directory / RUN / SOCKET).unlink(missing_ok=True)
-    return 0
+        (run / SOCKET).unlink(missing_ok=True)
 
 
 async def _listen(node: Node) -> web.AppRunner:
@@ -888,7 +900,7 @@ async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
     settings = Settings.load(directory, os.environ)
     before = os.umask(0o077)
     try:
-        with _locked(directory), tempfile.TemporaryDirectory(prefix="bridge-") as private:
+        with locked(directory), tempfile.TemporaryDirectory(prefix="bridge-") as private:
             logs.set_up("error", SystemClock(), stream=sys.stderr)
             node = await Node.open(directory, settings)
             try:

@@ -97,8 +97,8 @@ class Transport:
         self._allow_private = allow_private
         self._allow_loopback = allow_loopback
         self._user_agent = user_agent
-        self._authority = ssl.create_default_context(cafile=ca_file)
-        self._authority.minimum_version = ssl.TLSVersion.TLSv1_3
+        # Reading the system's authorities takes longer than all else in opening a node, and pins need none of them.
+        self._authority = None if ca_file is None else _authority(ca_file)
         self._pinning = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._pinning.minimum_version = ssl.TLSVersion.TLSv1_3
         self._pinning.check_hostname = False
@@ -116,7 +116,7 @@ class Transport:
                 data=body or None,
                 headers=headers,
                 allow_redirects=False,
-                ssl=self._pinning if endpoint.pins else self._authority,
+                ssl=self._pinning if endpoint.pins else self._by_authority(),
             ) as answer:
                 return Answer(answer.status, await _bounded(answer), _seconds(answer.headers.get("Retry-After")))
         except aiohttp.ClientConnectorDNSError:
@@ -141,6 +141,11 @@ class Transport:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
+
+    def _by_authority(self) -> ssl.SSLContext:
+        if self._authority is None:
+            self._authority = _authority(None)
+        return self._authority
 
     def _session(self, endpoint: Endpoint) -> aiohttp.ClientSession:
         session = self._sessions.get(endpoint)
@@ -169,6 +174,12 @@ class Transport:
         if refusal is not None:
             raise OSError(errno.EACCES, f"{refusal} address")
         return socket.socket(family, kind, protocol)
+
+
+def _authority(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
