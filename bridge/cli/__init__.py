@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -30,6 +31,10 @@ _COMMANDS = {
 """Each command in the order of the help text: the module that holds it, and its line there."""
 
 
+class ReaderLeft(Exception):
+    """Whoever read our output has what it wanted and went. Click would end the process itself on BrokenPipeError."""
+
+
 class Bridge(Group):
     """The `bridge` command itself, which imports a command's module only when that command is called."""
 
@@ -44,6 +49,13 @@ class Bridge(Group):
         module = importlib.import_module(f"bridge.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Click's own. Raises ReaderLeft when nobody reads stdout any more."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderLeft from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  as above
         """The list in the help text, without importing any command."""
@@ -66,7 +78,7 @@ def main() -> None:
     try:
         status = call(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (ReaderLeft, BrokenPipeError):
         status = _reader_left()
     except OSError as error:
         status = report(error)
@@ -78,10 +90,11 @@ def call(arguments: Sequence[str]) -> int:
     try:
         # Without click's standalone mode, a status given by `ctx.exit` comes back as the value.
         value = bridge.main(list(arguments), prog_name="bridge", standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(err=True)
+    except click.Abort as stopped:
+        if stopped.__cause__ is None:  # at a question, where click itself does not end the line
+            click.echo(err=True)
         return 130  # as a shell reports a command that was interrupted
-    except BrokenPipeError:
+    except ReaderLeft:
         raise
     except Exception as error:  # noqa: BLE001  the last door: whatever it was, the person gets a sentence
         return report(error, as_json="--json" in arguments)

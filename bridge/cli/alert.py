@@ -51,6 +51,8 @@ def send(state: State, file: str, idempotency_key: str | None) -> None:
         _tell_notices(answer)
         screen.out()
         screen.out(f"What becomes of it: {state.bridge(f'alert timeline {reference}')}")
+        if any(not leg.get("node") for leg in answer.get("route") or [{}]):
+            screen.out(f"Send on what is held, once a partner serves the area: {state.bridge(f'alert reroute {reference}')}")
 
     state.show(answer, words)
 
@@ -95,15 +97,14 @@ def show(state: State, reference: str) -> None:
     answer = state.node().get(f"/v1/alerts{path_of(reference)}")
 
     def words() -> None:
-        row = answer.get("row", answer)
-        screen.title(f"Alert {screen.text_of(row.get('reference'))}")
+        screen.title(f"Alert {screen.text_of(answer.get('reference'))}")
         screen.facts(
             [
-                ("Sent", screen.when(row.get("created"))),
-                ("State", row.get("label") or screen.state(row.get("status"))),
-                ("Home area", "deleted" if row.get("deleted") else told_home(answer.get("home") or {})),
-                ("Kept until", screen.when(row.get("kept_until"))),
-                ("Id", row.get("id")),
+                ("Sent", screen.when(answer.get("created"))),
+                ("State", answer.get("label") or screen.state(answer.get("status"))),
+                ("Home area", "deleted" if answer.get("deleted") else told_home(answer.get("home") or {})),
+                ("Kept until", screen.when(answer.get("kept_until"))),
+                ("Id", answer.get("id")),
             ]
         )
         screen.out()
@@ -122,6 +123,25 @@ def timeline(state: State, reference: str) -> None:
     """Show what became of an alert, newest first: each receipt, who signed it, and whether the signature holds."""
     answer = state.node().get(f"/v1/alerts{path_of(reference)}/receipts")
     state.show(answer, lambda: tell_timeline(answer.get("timeline") or []))
+
+
+@alert.command()
+@click.argument("reference", metavar="REF")
+@click.option("--area", metavar="GSS", help="The area it belongs to, if not the one it was sent for.")
+@pass_state
+def reroute(state: State, reference: str, area: str | None) -> None:
+    """Send on what has no recipient: held here, given back as not theirs, refused for its area, or not delivered.
+
+    It goes to whoever serves the area today. What other recipients have stays as it is.
+    """
+    answer = state.node().post(f"/v1/alerts{path_of(reference, 'reroute')}", json={"area": area} if area else {})
+
+    def words() -> None:
+        screen.out(f"{screen.text_of(answer.get('reference'))} is sent on.")
+        screen.out()
+        tell_route(answer.get("route") or [], NOBODY)
+
+    state.show(answer, words)
 
 
 def tell_timeline(entries: list[dict[str, Any]]) -> None:

@@ -82,9 +82,9 @@ class Control:
         return body
 
     def get(self, path: str, **query: Any) -> Any:
-        """The answer to a GET. Raises Problem for a refusal."""
-        asked = {name: str(value) for name, value in query.items() if value is not None}
-        return settled(*self.request("GET", f"{path}?{urlencode(asked)}" if asked else path))
+        """The answer to a GET; a list in the query is asked as several values. Raises Problem for a refusal."""
+        asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
+        return settled(*self.request("GET", f"{path}?{asked}" if asked else path))
 
     def post(
         self, path: str, json: Any = None, data: bytes | None = None, headers: Mapping[str, str] | None = None

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import json
 import os
+import re
 import shlex
 import stat
 import sys
@@ -110,9 +111,10 @@ def _common() -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command with the common options. `several` names options that also take values one after the other.
+    """A command with the common options. `several` names options that may have several values.
 
-    `--area A --area B`, `--area A B` and `--area A,B` are then the same.
+    `--area A --area B` and `--area A,B` are then the same, and so is `--area A B` where nothing else of the command
+    stands without an option.
     """
 
     def __init__(self, *args: Any, several: Sequence[str] = (), **kwargs: Any) -> None:
@@ -133,22 +135,29 @@ class Command(click.Command):
         return super().get_short_help_str(_SENTENCE)
 
     def _spread(self, args: Sequence[str]) -> Iterator[str]:
-        current = ""
-        for i, argument in enumerate(args):
-            if argument.startswith("-"):
-                name, equals, value = argument.partition("=")
-                current = name if name in self._several else ""
-                values = [value] if equals else []
-                if not current or (not equals and (i + 1 == len(args) or args[i + 1].startswith("-"))):
-                    yield argument
-                    continue
-            elif current:
-                values = [argument]
-            else:
-                yield argument
+        greedy = not any(isinstance(param, click.Argument) for param in self.params)
+        option = ""  # the one in `several` whose value comes next, or may
+        first = False
+        for argument in args:
+            if option and (first or greedy) and not argument.startswith("-"):
+                yield from (f"{option}={value}" for value in _parts(argument))
+                first = False
                 continue
-            for one in (part for value in values for part in value.split(",") if part):
-                yield f"{current}={one}"
+            if first:
+                yield option  # its value is missing, which click says better
+            name, equals, value = argument.partition("=")
+            option, first = (name, not equals) if name in self._several else ("", False)
+            if not option:
+                yield argument
+            elif equals:
+                yield from (f"{option}={each}" for each in _parts(value))
+        if first:
+            yield option
+
+
+def _parts(text: str) -> list[str]:
+    """Values with commas between. A comma before a space belongs to a name: "Bristol, City of"."""
+    return [part for part in re.split(r",(?! )", text) if part]
 
 
 _SENTENCE = 200

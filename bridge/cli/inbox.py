@@ -146,12 +146,6 @@ def _private(path: Path) -> io.TextIOWrapper:
 # --- Parts of a received alert, as the node tells them ---------------------------------------------------------
 
 
-def _entry(alert: dict[str, Any]) -> dict[str, Any]:
-    """What a list shows of it: reference, sender, state, times."""
-    found: dict[str, Any] = alert.get("entry", alert)
-    return found
-
-
 def _written(alert: dict[str, Any]) -> dict[str, Any]:
     """The alert as its sender wrote it; empty once it is deleted."""
     found = alert.get("alert")
@@ -210,14 +204,14 @@ def harmless(value: Any) -> str:
 
 COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
     {
-        "reference": lambda alert: _entry(alert).get("reference"),
-        "id": lambda alert: _entry(alert).get("id"),
-        "from": lambda alert: _entry(alert).get("sender"),
-        "received": lambda alert: _entry(alert).get("received"),
-        "state": lambda alert: _entry(alert).get("state"),
-        "outcome": lambda alert: _entry(alert).get("outcome"),
-        "priority": lambda alert: _entry(alert).get("priority"),
-        "status": lambda alert: _entry(alert).get("status"),
+        "reference": lambda alert: alert.get("reference"),
+        "id": lambda alert: alert.get("id"),
+        "from": lambda alert: alert.get("sender"),
+        "received": lambda alert: alert.get("received"),
+        "state": lambda alert: alert.get("state"),
+        "outcome": lambda alert: alert.get("outcome"),
+        "priority": lambda alert: alert.get("priority"),
+        "status": lambda alert: alert.get("status"),
         "home_code": lambda alert: (alert.get("home") or {}).get("code"),
         "home_name": lambda alert: (alert.get("home") or {}).get("name"),
         "kinds": lambda alert: _part(alert, "event").get("kinds"),
@@ -227,7 +221,7 @@ COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
         "narrative": lambda alert: _part(alert, "event").get("narrative"),
         "handling": lambda alert: _part(alert, "grading").get("handling"),
         "marking": lambda alert: _part(alert, "grading").get("marking"),
-        "kept_until": lambda alert: _entry(alert).get("kept_until"),
+        "kept_until": lambda alert: alert.get("kept_until"),
     }
 )
 """Columns of the csv form and where each comes from."""
@@ -256,21 +250,21 @@ def _outcome(text: str) -> str:
 
 
 def _tell(answer: dict[str, Any]) -> None:
-    entry, said = _entry(answer), _written(answer)
+    said = _written(answer)
     event, grading, reporter = (_part(answer, name) for name in ("event", "grading", "reporter"))
     place = event.get("place") or {}
-    sender = answer.get("sender") or {}
-    screen.title(f"Alert {screen.text_of(entry.get('reference'))}  {screen.text_of(grading.get('marking'), '')}".rstrip())
+    sender = answer.get("from")
+    screen.title(f"Alert {screen.text_of(answer.get('reference'))}  {screen.text_of(grading.get('marking'), '')}".rstrip())
     screen.facts(
         [
-            ("From", screen.named(sender) if sender else entry.get("sender")),
+            ("From", screen.named(sender or answer.get("sender"))),
             ("Reported by", [part for part in (reporter.get("role_title"), reporter.get("site")) if part]),
-            ("Received", screen.when(entry.get("received"))),
-            ("State", _state(entry)),
-            ("Priority", priority(entry)),
-            ("Practice", "an exercise with invented people" if entry.get("status") == "exercise" else None),
+            ("Received", screen.when(answer.get("received"))),
+            ("State", _state(answer)),
+            ("Priority", priority(answer)),
+            ("Practice", "an exercise with invented people" if answer.get("status") == "exercise" else None),
             ("Home area", told_home(answer.get("home") or {})),
-            ("About", _known(screen.labels("kind", entry.get("kinds")))),
+            ("About", _known(screen.labels("kind", answer.get("kinds")))),
             ("Harm feared", _known(screen.labels("harm", event.get("harms")))),
             ("Seen", event.get("observed_from")),
             ("Where", [part for part in (place.get("text"), place.get("district")) if part]),
@@ -279,13 +273,10 @@ def _tell(answer: dict[str, Any]) -> None:
             ("Caveat", grading.get("caveat_text")),
             ("Asked of you", _known(screen.label("ask", said.get("ask")))),
             ("By", said.get("by_when")),
-            ("Kept until", screen.when(entry.get("kept_until"))),
+            ("Kept until", screen.when(answer.get("kept_until"))),
             ("Not shown to you", answer.get("withheld")),
         ]
     )
-    if not said:
-        screen.out()
-        screen.out("What it said is deleted: its time was over.")
     for i, person in enumerate(_people(answer)):
         roles = _known(screen.labels("role", said["subjects"][i].get("roles")))
         screen.out()
@@ -309,10 +300,10 @@ def _known(text: str) -> str:
     return "" if text == "-" else text
 
 
-def _state(entry: dict[str, Any]) -> str:
-    told = screen.state(entry.get("state"))
-    if entry.get("outcome"):
-        told = f"{told}: {screen.label('outcome', entry['outcome'])}"
-    if entry.get("taken_by"):
-        told = f"{told}, taken by {screen.plain(str(entry['taken_by']))}"
-    return f"{told}; withdrawn by the sender" if entry.get("withdrawn") else told
+def _state(alert: dict[str, Any]) -> str:
+    told = screen.state(alert.get("state"))
+    if alert.get("outcome"):
+        told = f"{told}: {screen.label('outcome', alert['outcome'])}"
+    if alert.get("taken_by"):
+        told = f"{told}, taken by {screen.plain(str(alert['taken_by']))}"
+    return f"{told}; withdrawn by the sender" if alert.get("withdrawn") else told

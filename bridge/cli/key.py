@@ -43,19 +43,21 @@ def _tell(answer: dict[str, Any]) -> None:
     if answer.get("fingerprint"):
         show_fingerprint(answer["fingerprint"])
         screen.out()
-    keys = answer.get("keys") or answer.get("items") or []
-    if keys:
-        screen.table(
-            ("Key", "For", "Kind", "From", "Until", "State"),
-            [
-                (
-                    each.get("kid"),
-                    each.get("use") or each.get("for"),
-                    each.get("alg"),
-                    screen.when(each.get("not_before")),
-                    screen.when(each.get("not_after")),
-                    each.get("state"),
-                )
-                for each in keys
-            ],
-        )
+    screen.table(
+        ("Key", "For", "Kind", "From", "Until", "Destroyed after"),
+        [
+            (
+                each.get("kid"),
+                each.get("purpose"),
+                each.get("alg"),
+                screen.when(each.get("not_before")),
+                screen.when(each.get("not_after")),
+                screen.when(each.get("destroy_after")),
+            )
+            for each in answer["items"]
+        ],
+    )
+    published = answer.get("descriptor")
+    if published:
+        screen.out()
+        screen.out(f"Published as number {published['seq']}, in force until {screen.when(published['expires'])}.")

@@ -168,6 +168,11 @@ def labels(table_name: str, codes: Any) -> str:
     return text_of([label(table_name, code) for code in codes] if isinstance(codes, list | tuple) else None)
 
 
+def functions(codes: Any) -> str:
+    """What a recipient does, in words; several codes may stand in one text, with commas between."""
+    return text_of([label("function", code.strip()) for code in codes.split(",")] if isinstance(codes, str) else None)
+
+
 def state(code: Any) -> str:
     """What a person reads for the state of an alert at a recipient."""
     if not isinstance(code, str) or not code:

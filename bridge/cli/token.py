@@ -1,6 +1,8 @@
 """`bridge token`: access for other systems."""
 
 import sys
+from datetime import datetime
+from typing import Any
 
 import click
 
@@ -8,8 +10,6 @@ from bridge.cli import screen
 from bridge.cli.client import path_of
 from bridge.cli.command import Group, State, pass_state
 from bridge.clock import SystemClock
-
-SCOPES = ("alerts:send", "alerts:read", "alerts:act", "receipts:read", "partners:admin", "audit:read")
 
 
 @click.group(cls=Group)
@@ -25,7 +25,7 @@ def token() -> None:
     multiple=True,
     required=True,
     metavar="S",
-    help=f"What it may do; may be repeated. One of: {', '.join(SCOPES)}.",
+    help="What it may do, such as alerts:send or alerts:read; may be repeated. A wrong one lists the right ones.",
 )
 @click.option("--days", type=click.IntRange(1, 3650), metavar="N", help="For how many days it is valid.")
 @pass_state
@@ -64,9 +64,9 @@ def list_(state: State) -> None:
                 (
                     each.get("id"),
                     each.get("label"),
-                    "revoked" if each.get("revoked") or each.get("revoked_at") else each.get("state") or "valid",
+                    _state(each, now),
                     screen.ago(each.get("last_used"), now),
-                    screen.when(each.get("expires") or each.get("expires_at"), "never"),
+                    screen.when(each.get("expires"), "never"),
                     each.get("scopes"),
                 )
                 for each in answer["items"]
@@ -83,6 +83,13 @@ def revoke(state: State, token_id: str) -> None:
     """End a token, by its id as `bridge token list` shows it. It is refused from now on."""
     answer = state.node(offline=True).delete(f"/control/tokens{path_of(token_id)}")
     state.show(
-        answer if isinstance(answer, dict) else {"id": token_id, "revoked": True},
+        answer,
         lambda: screen.out(f"Token {screen.plain(token_id)} is revoked."),
     )
+
+
+def _state(token: dict[str, Any], now: datetime) -> str:
+    if token.get("revoked"):
+        return "revoked"
+    ends = screen.moment(token.get("expires"))
+    return "ended" if ends is not None and ends <= now else "valid"
