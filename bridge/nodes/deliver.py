@@ -391,6 +391,9 @@ class Deliver:
             await asyncio.sleep(1)
         finally:
             lane.flying.difference_update(flight.id for flight in flights)
+            task = asyncio.current_task()
+            if task is not None:  # the lane looks at once, before the task's own callback has run
+                lane.flights.discard(task)
             lane.woken.set()
 
     async def _post(self, lane: _Lane, partner: Partner, flights: list[_Flight]) -> None:
