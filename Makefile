@@ -15,7 +15,7 @@ demo: ## nodes on this machine, with real areas
 
 vectors: ## writes the test vectors anew; `git diff --exit-code tests/vectors` must stay quiet
 	scripts/setup --tests
-	.venv/bin/python scripts/make_vectors.py
+	scripts/make_vectors
 
 lock: ## pins the packages anew, with hashes
 	scripts/lock

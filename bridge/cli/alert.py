@@ -72,13 +72,13 @@ def list_(state: State, limit: int, every: bool) -> None:
             return
         now = SystemClock().now()
         screen.table(
-            ("Reference", "Sent", "State", "Priority", "Home area", "Goes to"),
+            ("Reference", "Sent", "State", "Urgent", "Home area", "Goes to"),
             [
                 (
                     each.get("reference"),
                     screen.ago(each.get("created"), now, "-"),
                     "Withdrawn" if each.get("withdrawn") else each.get("label") or screen.state(each.get("status")),
-                    priority(each),
+                    "urgent" if each.get("urgent") else "-",
                     each.get("home") or ("deleted" if each.get("deleted") else "not known"),
                     _recipients(each),
                 )
@@ -156,7 +156,7 @@ def tell_timeline(entries: list[dict[str, Any]]) -> None:
             (
                 screen.when(each.get("at")),
                 each.get("who") or screen.text_of(each.get("node")),
-                each.get("label") or screen.state(each.get("status")),
+                "Held" if each.get("code") == "held" else each.get("label") or screen.state(each.get("status")),
                 _detail(each),
             )
             for each in newest_first
@@ -167,21 +167,15 @@ def tell_timeline(entries: list[dict[str, Any]]) -> None:
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-def priority(item: dict[str, Any]) -> str:
-    """The priority as a word; of an alert that carries only whether it is urgent, that."""
-    if item.get("priority"):
-        return screen.label("priority", item["priority"])
-    return "Urgent" if item.get("urgent") else "-"
-
-
 def _detail(entry: dict[str, Any]) -> str:
-    outcome, referral = entry.get("outcome"), entry.get("referral")
+    """What the state's own word does not say: to whom, with what outcome, why not."""
+    here = entry.get("who") == "this node"
     told = [
-        f"for {entry['node']}" if entry.get("node") and entry.get("who") == "this node" else "",
-        f"outcome: {screen.label('outcome', outcome)}" if outcome else "",
-        f"belongs to {referral}" if referral else "",
-        entry.get("sentence") or "",
-        "NOT SIGNED: do not rely on this" if entry.get("signed") is False and entry.get("who") != "this node" else "",
+        f"to {entry['node']}" if here and entry.get("node") else "",
+        screen.label("outcome", entry["outcome"]) if entry.get("outcome") else "",
+        f"belongs to {entry['referral']}" if entry.get("referral") else "",
+        entry.get("sentence") if entry.get("code") and not entry.get("outcome") and not entry.get("referral") else "",
+        "NOT SIGNED: do not rely on this" if entry.get("signed") is False and not here else "",
     ]
     return "; ".join(screen.plain(str(part)) for part in told if part)
 

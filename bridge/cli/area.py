@@ -9,13 +9,14 @@ from typing import Any
 import click
 import msgspec
 
+from bridge.areas import ATTRIBUTION, shipped
 from bridge.cli import screen
 from bridge.cli.command import Group, State, pass_state
 from bridge.clock import SystemClock
 from bridge.errors import Misconfigured, Rejected, Unavailable
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, epilog=ATTRIBUTION)
 def area() -> None:
     """Which area a place belongs to, and who would get an alert for it."""
 
@@ -85,7 +86,6 @@ def import_(state: State, file: Path, vintage: str, allow_smaller: bool) -> None
     node = state.node()  # refuses when there is no node in the folder
     if not file.is_file():
         raise Misconfigured("The postcode directory cannot be read.", f"There is no file {file}.", code="usage")
-    from bridge.areas import shipped
     from bridge.storage.postcodes import FILE_NAME, import_directory
 
     with _progress() as progress:

@@ -200,7 +200,7 @@ def report(error: BaseException, *, as_json: bool = False) -> int:
             click.echo(json.dumps({**told, **facts, **told}, default=str), err=True)
         else:
             click.echo(f"bridge: {screen.plain(sentence)}", err=True)
-            for line in (*hint.splitlines(), *_details(facts)):
+            for line in (*hint.splitlines(), *_details(sentence, hint, facts)):
                 click.echo(f"  {screen.plain(line)}", err=True)
     return status
 
@@ -246,12 +246,17 @@ def _commands_of(ctx: click.Context | None) -> str:
 _MOST_DETAILS = 20
 
 
-def _details(facts: dict[str, Any]) -> list[str]:
+def _details(sentence: str, hint: str, facts: dict[str, Any]) -> list[str]:
     """The fields at fault and the candidates of a question, which a person needs to see to answer."""
-    faults = [item for item in facts.get("errors") or () if isinstance(item, dict)]
-    areas = [item for item in facts.get("candidates") or () if isinstance(item, dict)]
-    lines = [f"{item.get('pointer', '')}: {item.get('message', '')}".strip(": ") for item in faults]
-    lines += [f"{item.get('code', '')}  {item.get('name', '')}  {screen.share(item.get('share'))}" for item in areas]
+    lines = []
+    for item in facts.get("errors") or ():
+        pointer, message = str(item.get("pointer", "")), str(item.get("message", ""))
+        if pointer and pointer not in hint:
+            lines.append(f"At {pointer}." if message in ("", sentence) else f"{pointer}: {message}")
+    lines += [
+        f"{item.get('code', '')}  {item.get('name', '')}  {screen.share(item.get('share'))}"
+        for item in facts.get("candidates") or ()
+    ]
     return lines[:_MOST_DETAILS]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from bridge.cli import screen
-from bridge.cli.alert import priority, tell_timeline, told_home
+from bridge.cli.alert import tell_timeline, told_home
 from bridge.cli.client import path_of
 from bridge.cli.command import Command, Group, State, pass_state
 from bridge.clock import SystemClock
@@ -47,7 +47,7 @@ def list_(state: State, wanted: str | None, limit: int, every: bool) -> None:
                     each.get("sender"),
                     screen.age(each.get("received"), now),
                     screen.state(each.get("state")),
-                    priority(each),
+                    screen.label("priority", each.get("priority")),
                     screen.labels("kind", each.get("kinds")),
                 )
                 for each in items
@@ -211,7 +211,7 @@ COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
         "state": lambda alert: alert.get("state"),
         "outcome": lambda alert: alert.get("outcome"),
         "priority": lambda alert: alert.get("priority"),
-        "status": lambda alert: alert.get("status"),
+        "status": lambda alert: alert.get("status", "actual"),
         "home_code": lambda alert: (alert.get("home") or {}).get("code"),
         "home_name": lambda alert: (alert.get("home") or {}).get("name"),
         "kinds": lambda alert: _part(alert, "event").get("kinds"),
@@ -261,7 +261,7 @@ def _tell(answer: dict[str, Any]) -> None:
             ("Reported by", [part for part in (reporter.get("role_title"), reporter.get("site")) if part]),
             ("Received", screen.when(answer.get("received"))),
             ("State", _state(answer)),
-            ("Priority", priority(answer)),
+            ("Priority", screen.label("priority", answer.get("priority"))),
             ("Practice", "an exercise with invented people" if answer.get("status") == "exercise" else None),
             ("Home area", told_home(answer.get("home") or {})),
             ("About", _known(screen.labels("kind", answer.get("kinds")))),
@@ -293,7 +293,16 @@ def _tell(answer: dict[str, Any]) -> None:
     if answer.get("timeline"):
         screen.out()
         screen.title("What we have said to the sender")
-        tell_timeline([{"who": "this node", **step} for step in answer["timeline"]])
+        tell_timeline(
+            [
+                {**step, "who": "this node", "code": None, OUTCOME_OF.get(step["status"], "other"): step.get("code")}
+                for step in answer["timeline"]
+            ]
+        )
+
+
+OUTCOME_OF = {"closed": "outcome", "not_ours": "referral"}
+"""What the code of a step is, by its status."""
 
 
 def _known(text: str) -> str:

@@ -197,8 +197,12 @@ def list_(state: State) -> None:
     def words() -> None:
         if not answer["items"]:
             screen.out("No partners yet.")
-            screen.out(f"Write your invitation:     {state.bridge('partner invite')} > invitation")
-            screen.out(f"Read the one they sent you: {state.bridge('partner add')} FILE")
+            screen.facts(
+                [
+                    ("Write your invitation", f"{state.bridge('partner invite')} > invitation"),
+                    ("Read the one they sent you", f"{state.bridge('partner add')} FILE"),
+                ]
+            )
             return
         now = SystemClock().now()
         screen.table(
@@ -259,16 +263,13 @@ def _at(node_id: str) -> str:
 
 
 def _grants(item: dict[str, Any]) -> str:
-    """What the administrators approved: "MASH in E09000008; POLICE in E23000001 until 2027-03-31"."""
-    return "; ".join(
-        f"{screen.text_of(grant.get('function'))} in {screen.text_of(grant.get('area'))}"
-        + "".join(
-            f" {word} {screen.text_of(grant[key])}"
-            for word, key in (("from", "valid_from"), ("until", "valid_to"))
-            if grant.get(key)
-        )
-        for grant in item.get("grants") or []
-    )
+    """What the administrators approved: "MASH, YJS in E09000008; POLICE in E23000001 until 2027-04-01"."""
+    by_area: dict[str, list[str]] = {}
+    for grant in item.get("grants") or []:
+        first, end = grant.get("valid_from"), grant.get("valid_to")
+        where = f"{grant['area']}{f' from {first}' if first else ''}{f' until {end}' if end else ''}"
+        by_area.setdefault(where, []).append(grant["function"])
+    return screen.plain("; ".join(f"{', '.join(functions)} in {where}" for where, functions in by_area.items()))
 
 
 def _desk(contact: dict[str, Any] | None) -> str:
