@@ -126,7 +126,7 @@ class Node:
             own_keys=self.rotate.own_keys,
             gazetteer=lambda: self._places.gazetteer,
             call=call,
-            contact=self._contact,
+            contact=self._greeted,
             routes_changed=self._routes_changed,
             clock=clock,
             metrics=metrics,
@@ -329,6 +329,10 @@ class Node:
     def _contact(self, partner: str) -> None:
         self.book.contact(partner, self.clock.now())
         self.deliver.contact(partner)
+
+    def _greeted(self, partner: str) -> None:
+        self.book.contact(partner, self.clock.now())
+        self.deliver.greeted(partner)
 
     def _routes_changed(self) -> None:
         if not self._running:

@@ -7,12 +7,14 @@ Sealing. What waits for a partner is sealed together: one message at once when t
 The envelope's bytes are committed before the first try, and every try sends those bytes.
 
 Settling. Only an answer signed by the partner settles a delivery, whatever it says. A bare status, a garbled body or
-a proxy's page is a failed try. A failed try makes the lane wait: 5 s doubling to 5 min when something urgent waits,
-longer and with jitter otherwise. While a lane waits, a small HELLO asks every few seconds whether the partner is
-back, so that recovery after an outage of any length takes seconds. Any signed contact from the partner ends the wait.
+a proxy's page is a failed try. After a failed try a small HELLO asks whether the partner is there. If it is not, the
+lane waits: 5 s doubling to 5 min when something urgent waits, longer and with jitter otherwise; meanwhile a HELLO
+every few seconds makes recovery after an outage of any length a matter of seconds. Any signed contact from the
+partner ends the wait.
 
-Poison. When a try with several envelopes is answered, but not properly, each is next tried alone, and one that keeps
-failing waits by its own clock while the others go on.
+Poison. If the partner is there, what was sent is at fault: several envelopes are next tried one by one, and one that
+keeps failing waits by its own clock while the others go on. A HELLO that comes from the partner, at its start or after
+it changed something, gives each of them another try at once. A partner that asks for patience (429, 503) gets it.
 
 Giving up. After `deliver_by` a message is `undelivered`; a receipt that comes later still wins.
 
@@ -39,10 +41,10 @@ from bridge.crypto import merkle
 from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest, verify
 from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
-from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
+from bridge.errors import BridgeError, Rejected, Unavailable
 from bridge.metrics import Metrics
 from bridge.nodes.transport import Answer, Call, Endpoint
-from bridge.partners import Partner, sealing_key
+from bridge.partners import Partner, sealing_key, trusted
 from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, outbox, receipts, sent, settlement
 from bridge.storage.contents import CONTENT, Contents, payload_label
@@ -55,6 +57,9 @@ MESSAGES_AN_ENVELOPE = 64
 ENVELOPES_A_POST = 4
 BYTES_A_POST = 3 * 1024 * 1024
 FLIGHTS = 2
+LEAF = 32
+PATIENCE = 5
+UNSIGNED = "unsigned-answer"
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ class _Flight(NamedTuple):
     signatures: tuple[Signature, ...]
     digest: bytes
     suite: int
+    messages: int
+    urgent: bool
     attempts: int
 
 
@@ -103,6 +110,10 @@ class _Lane:
     reason: str | None = None
     stored: bool = True  # sealed envelopes may wait in the database
     alone: int = 0  # how many of the next flights carry one envelope only
+    probed: float = -1e9  # when the partner was last asked whether it is there (monotonic)
+    patient: bool = False  # the partner is there: nothing is gained by asking before `next_attempt`
+    forgiving: bool = False  # poisoned envelopes get another try
+    kept: bool = False  # the database says that this lane is failing
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     flying: set[bytes] = field(default_factory=set)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
@@ -154,7 +165,7 @@ class Deliver:
         self._running = True
         for row in await outbox.lanes(self._db):
             self._lanes[row.partner] = _Lane(
-                row.partner, row.next_attempt, row.failures, row.failing_since, row.reason
+                row.partner, row.next_attempt, row.failures, row.failing_since, row.reason, kept=row.failures > 0
             )
         for partner in await outbox.partners_waiting(self._db):
             self.wake(partner)
@@ -179,11 +190,22 @@ class Deliver:
     def contact(self, partner: str) -> None:
         """The partner has just shown, signed, that it is there: nothing waits for its backoff any longer."""
         lane = self._lanes.get(partner)
-        if lane is not None and (lane.failures or lane.next_attempt):
-            lane.failures = lane.next_attempt = 0
-            lane.failing_since = lane.reason = None
-            lane.stored = True
-            lane.woken.set()
+        if lane is not None and not lane.patient and (lane.failures or lane.next_attempt):
+            self._restore(lane)
+
+    def greeted(self, partner: str) -> None:
+        """The partner has greeted us of itself: what it could not take before it may take now."""
+        lane = self._lanes.get(partner)
+        if lane is not None:
+            lane.forgiving = True
+            self._restore(lane)
+
+    def _restore(self, lane: _Lane) -> None:
+        lane.failures = lane.next_attempt = 0
+        lane.failing_since = lane.reason = None
+        lane.patient = False
+        lane.stored = True
+        lane.woken.set()
 
     def states(self) -> dict[str, outbox.Lane]:
         """How sending to each partner stands now."""
@@ -204,6 +226,10 @@ class Deliver:
             except BridgeError as error:
                 log.error("lane-stopped", partner=lane.partner, code=error.code)
                 wait = 1.0
+            except Exception:
+                # A fault of ours must not end the lane: whatever waits in it would wait until the next start.
+                log.exception("lane-stopped", partner=lane.partner)
+                wait = 30.0
             with suppress(TimeoutError):
                 await asyncio.wait_for(lane.woken.wait(), wait)
 
@@ -214,9 +240,11 @@ class Deliver:
             partner = self._book.get(lane.partner)
             if partner is None or partner.state != "active":
                 return 60.0
-            if lane.next_attempt > now:
+            if now < lane.next_attempt <= now + self._longest:
                 return await self._wait(lane, now)
             flights, later = await self._take(lane, partner, now)
+            if not flights and lane.next_attempt > now:
+                continue
             if not flights:
                 return later
             lane.flying.update(flight.id for flight in flights)
@@ -228,33 +256,52 @@ class Deliver:
     async def _wait(self, lane: _Lane, now: int) -> float | None:
         if not await self._has_work(lane):
             return None
-        if await self._probe(lane.partner):
-            self.contact(lane.partner)
-            return 0.0
-        return max(0.05, min(self._schedule.probe, (lane.next_attempt - now) / 1000))
+        left = (lane.next_attempt - now) / 1000
+        if lane.patient:
+            return left
+        pause = lane.probed + self._schedule.probe - self._clock.monotonic()
+        if pause <= 0:
+            if await self._ask(lane):
+                self.contact(lane.partner)
+                return 0.0
+            pause = self._schedule.probe
+        return max(0.05, min(pause, left))
+
+    async def _ask(self, lane: _Lane) -> bool:
+        """Whether the partner answers a greeting now."""
+        there = await self._probe(lane.partner)
+        lane.probed = self._clock.monotonic()
+        return there
+
+    @property
+    def _longest(self) -> int:
+        """The longest wait there is, in ms: what lies further ahead was written before the clock was set back."""
+        return int(max(self._schedule.routine_max, self._schedule.urgent_max) * 1000)
 
     async def _has_work(self, lane: _Lane) -> bool:
         return bool(
-            await outbox.waiting(self._db, lane.partner, 1) or await outbox.to_seal(self._db, lane.partner, 1)
+            await outbox.waiting(self._db, lane.partner, 1)
+            or await outbox.to_seal(self._db, lane.partner, millis(self._clock.now()), 1)
         )
 
     async def _take(self, lane: _Lane, partner: Partner, now: int) -> tuple[list[_Flight], float | None]:
         most = 1 if lane.alone or lane.failures else ENVELOPES_A_POST
         later: float | None = None
+        if lane.forgiving:
+            lane.forgiving = False
+            async with self._db.transaction() as tx:
+                await outbox.forgive(tx, lane.partner)
         if lane.stored:
-            rows = [
-                row
-                for row in await outbox.waiting(self._db, lane.partner, 64 + len(lane.flying))
-                if row.id not in lane.flying and row.sealed is not None
-            ]
-            due = [row for row in rows if row.next_attempt <= now]
+            due = await outbox.due(self._db, lane.partner, now, now + self._longest, most + len(lane.flying))
+            due = [row for row in due if row.id not in lane.flying]
             if due:
                 return self._bounded([_again(row) for row in due[:most]]), None
-            if rows:
-                later = max(0.05, (min(row.next_attempt for row in rows) - now) / 1000)
-            else:
+            first = await outbox.first_due(self._db, lane.partner, now)
+            if first is not None:
+                later = max(0.05, (first - now) / 1000)
+            elif not lane.flying:
                 lane.stored = False
-        waiting = await outbox.to_seal(self._db, lane.partner, MESSAGES_AN_ENVELOPE * most)
+        waiting = await outbox.to_seal(self._db, lane.partner, now, MESSAGES_AN_ENVELOPE * most)
         if not waiting:
             return [], later
         return await self._seal(lane, partner, waiting), later
@@ -274,9 +321,9 @@ class Deliver:
     async def _seal(self, lane: _Lane, partner: Partner, waiting: Sequence[outbox.ToSeal]) -> list[_Flight]:
         now = self._clock.now()
         identity = self._identity()
-        key = sealing_key(partner.descriptor, now)
+        key = sealing_key(partner.descriptor, now) if trusted(partner, now) else None
         if key is None or identity.suite not in partner.descriptor.suites:
-            await self._failed(lane, "no-sealing-key" if key is None else "unknown-suite", [], urgent=False)
+            await self._wait_for_descriptor(lane, partner, "no-sealing-key" if key is None else "unknown-suite")
             return []
         groups, lost = self._grouped(waiting)
         flights, rows = [], []
@@ -361,7 +408,10 @@ class Deliver:
         parts = seals.signed_parts(header, sealed)
         signatures = tuple(Signature(*each) for each in identity.sign_message(ENVELOPE, parts))
         envelope_digest = digest(ENVELOPE, *parts)
-        flight = _Flight(envelope_id, header, sealed, signatures, envelope_digest, identity.suite, 0)
+        urgent = max(row.urgent for _, row in group)
+        flight = _Flight(
+            envelope_id, header, sealed, signatures, envelope_digest, identity.suite, len(group), bool(urgent), 0
+        )
         row = outbox.Envelope(
             id=envelope_id,
             partner=partner.node_id,
@@ -371,7 +421,7 @@ class Deliver:
             signatures=settlement.pack(signatures),
             digest=envelope_digest,
             leaves=b"".join(merkle.leaf_hash(leaf) for leaf in leaves),
-            urgent=max(row.urgent for _, row in group),
+            urgent=urgent,
             created_at=millis(now),
             deliver_by=millis(deliver_by),
             attempts=0,
@@ -389,6 +439,10 @@ class Deliver:
             log.error("delivery-not-recorded", partner=lane.partner, code=error.code)
             lane.stored = True
             await asyncio.sleep(1)
+        except Exception:
+            log.exception("delivery-not-recorded", partner=lane.partner)
+            lane.stored = True
+            await asyncio.sleep(30)
         finally:
             lane.flying.difference_update(flight.id for flight in flights)
             task = asyncio.current_task()
@@ -404,24 +458,25 @@ class Deliver:
                 endpoint, "POST", "/node/v1/envelopes", body, {"Content-Type": "application/msgpack"}
             )
         except Unavailable as error:
-            await self._failed(lane, error.code, [])
-            return
-        self._metrics.inc("bridge_posts_total", outcome=str(answer.status))
-        try:
-            signed = self._read(answer, len(flights))
-        except Rejected as error:
-            # Answered, but not by the partner's own voice: the envelopes may be at fault, so part them.
             await self._failed(lane, error.code, flights)
             return
-        await self._settle(lane, partner, flights, signed)
+        self._metrics.inc("bridge_posts_total", outcome=str(answer.status))
+        signed = self._read(answer, len(flights))
+        if signed is None:
+            patience = answer.retry_after or PATIENCE if answer.status in {429, 503} else None
+            await self._failed(lane, UNSIGNED, flights, patience)
+        else:
+            await self._settle(lane, partner, flights, signed)
 
-    def _read(self, answer: Answer, count: int) -> list[Signed | None]:
+    def _read(self, answer: Answer, count: int) -> list[Signed | None] | None:
+        """What a 200 holds for each envelope; None for anything that is not such an answer."""
         if answer.status != 200:
-            raise Rejected("unsigned-answer", "The partner's answer was not a signed one.")
-        signed = wire.decode_answer(answer.body)
-        if len(signed) != count:
-            raise Malformed("answer")
-        return signed
+            return None
+        try:
+            signed = wire.decode_answer(answer.body)
+        except Rejected:
+            return None
+        return signed if len(signed) == count else None
 
     async def _settle(
         self, lane: _Lane, partner: Partner, flights: list[_Flight], answers: list[Signed | None]
@@ -432,8 +487,12 @@ class Deliver:
             document = None if signed is None else self._verified(partner, flight, signed)
             if signed is None or document is None:
                 unsettled.append(flight)
-            else:
-                verified.append((flight, signed, document))
+                continue
+            if not self._fits(partner, flight, document):
+                await self._suspect(lane.partner, "forged-receipt", flight)
+                unsettled.append(flight)
+                continue
+            verified.append((flight, signed, document))
         now = millis(self._clock.now())
         changes: list[settlement.Change] = []
         reseal = False
@@ -464,17 +523,22 @@ class Deliver:
             reseal = reseal or bool(outcome.reseal)
             if outcome.contradictions:
                 await self._suspect(lane.partner, "contradiction", flight)
+            said = {each.message for each in document.statements}
+            if None not in said and len(said) < flight.messages:
+                unsettled.append(flight)  # the partner is silent about some of its messages
         if changes:
             await self._changed(changes)
-        if verified and not reseal:
-            await self._succeeded(lane, len(flights))
+        if len(unsettled) < len(flights) and not reseal:
+            await self._succeeded(lane, len(flights) - len(unsettled))
         if reseal:
-            await self._refresh(lane.partner)
-            await self._failed(lane, "key-retired", [])
-        if unsettled:
-            await self._failed(lane, "unsigned-answer", unsettled)
+            await self._wait_for_descriptor(lane, partner, "key-retired")
+        if unsettled and verified:
+            await self._blame(lane, UNSIGNED, unsettled)
+        elif unsettled:
+            await self._failed(lane, UNSIGNED, unsettled)
 
     def _verified(self, partner: Partner, flight: _Flight, signed: Signed) -> ReceiptsDocument | None:
+        """The document, if the partner has signed it; a fit one or not."""
         try:
             verify(
                 RECEIPTS,
@@ -483,12 +547,14 @@ class Deliver:
                 keys=verification_keys(partner.descriptor, self._clock.now()),
                 algs=seals.SUITES[flight.suite],
             )
-            document = wire.decode_receipts(signed.document)
+            return wire.decode_receipts(signed.document)
         except Rejected:
             return None
+
+    def _fits(self, partner: Partner, flight: _Flight, document: ReceiptsDocument) -> bool:
+        """Whether it is the partner's word to us, about this envelope and nothing else."""
         mine = document.issuer == partner.node_id and document.to == self._identity().node_id
-        only = all(each.envelope == flight.id.hex() for each in document.statements)
-        return document if mine and only else None
+        return mine and all(each.envelope == flight.id.hex() for each in document.statements)
 
     async def _suspect(self, partner: str, code: str, flight: _Flight) -> None:
         self._metrics.inc("bridge_security_events_total", partner=partner, code=code)
@@ -501,45 +567,78 @@ class Deliver:
 
     async def _succeeded(self, lane: _Lane, count: int) -> None:
         lane.alone = max(0, lane.alone - count)
-        if not (lane.failures or lane.next_attempt):
+        if not (lane.kept or lane.failures or lane.next_attempt):
             return
         lane.failures = lane.next_attempt = 0
         lane.failing_since = lane.reason = None
+        lane.patient = False
         await self._keep(lane)
         log.info("partner-back", partner=lane.partner)
 
     async def _failed(
-        self, lane: _Lane, reason: str, blamed: list[_Flight], *, urgent: bool | None = None
+        self, lane: _Lane, reason: str, flights: list[_Flight], patience: float | None = None
     ) -> None:
-        """The try failed. `blamed` are envelopes that were answered, but not settled: they wait by their own clock."""
-        now = millis(self._clock.now())
-        if urgent is None:
+        """The try failed: because the partner is away, because it asks for `patience` (seconds), or because of what was sent."""
+        self._metrics.inc("bridge_delivery_failures_total", partner=lane.partner, code=reason)
+        lane.stored = True
+        if not await self._ask(lane):
             waiting = await outbox.waiting(self._db, lane.partner, 1)
             urgent = bool(waiting and waiting[0].urgent)
-        lane.stored = True
+            failures = lane.failures + 1
+            delay = next_delay(failures, urgent=urgent, schedule=self._schedule, jitter=self._jitter())
+            await self._hold(lane, reason, delay)
+        elif patience is not None:
+            await self._hold(lane, reason, min(max(patience, 1.0), 60.0), patient=True)
+        else:
+            await self._blame(lane, reason, flights)
+
+    async def _hold(self, lane: _Lane, reason: str, seconds: float, *, patient: bool = False) -> None:
+        """Let the whole lane wait."""
+        now = millis(self._clock.now())
         lane.reason = reason
-        alone = len(blamed) == 1
-        if alone:
-            flight = blamed[0]
-            own = next_delay(flight.attempts + 1, urgent=urgent, schedule=self._schedule, jitter=self._jitter())
-            async with self._db.transaction() as tx:
-                await outbox.postpone(tx, [(flight.attempts + 1, now + int(own * 1000), flight.id)])
-        lane.alone = max(lane.alone, len(blamed) * 2)
+        lane.patient = patient
         if lane.failing_since is None:
             lane.failing_since = now
         lane.failures += 1
-        # One envelope that fails alone must not stop the others: its lane pauses for a moment only.
-        count = 1 if alone else lane.failures
-        delay = next_delay(count, urgent=urgent, schedule=self._schedule, jitter=self._jitter())
-        if blamed:
-            delay = min(delay, 0.2) if lane.failures < 5 else delay
-        lane.next_attempt = now + int(delay * 1000)
-        self._metrics.inc("bridge_delivery_failures_total", partner=lane.partner, code=reason)
+        lane.next_attempt = now + int(seconds * 1000)
         if lane.failures in {1, 10, 100}:
             log.warning("delivery-failed", partner=lane.partner, code=reason, failures=lane.failures)
         await self._keep(lane)
 
+    async def _blame(self, lane: _Lane, reason: str, flights: list[_Flight]) -> None:
+        """The partner is there and takes other things: these envelopes are parted, or wait by their own clock."""
+        lane.stored = True
+        if len(flights) > 1:
+            lane.alone = max(lane.alone, len(flights) * 2)
+            return
+        now = millis(self._clock.now())
+        rows = []
+        for flight in flights:
+            # What failed for the first time may have been a broken line: it is tried again at once.
+            wait = (
+                next_delay(flight.attempts, urgent=flight.urgent, schedule=self._schedule, jitter=self._jitter())
+                if flight.attempts
+                else 0.0
+            )
+            rows.append((flight.attempts + 1, now + int(wait * 1000), flight.id))
+            if flight.attempts in {0, 10, 100}:
+                log.warning("envelope-failed", partner=lane.partner, envelope=flight.id.hex(), code=reason)
+        async with self._db.transaction() as tx:
+            await outbox.postpone(tx, rows)
+
+    async def _wait_for_descriptor(self, lane: _Lane, partner: Partner, reason: str) -> None:
+        """The descriptor that is held does not serve: ask for a newer one, and wait if there is none."""
+        await self._refresh(lane.partner)
+        newest = self._book.get(lane.partner)
+        if newest is None or newest.descriptor.seq <= partner.descriptor.seq:
+            await self._ask(lane)  # a greeting brings the newest, too
+            newest = self._book.get(lane.partner)
+        if newest is None or newest.descriptor.seq <= partner.descriptor.seq:
+            self._metrics.inc("bridge_delivery_failures_total", partner=lane.partner, code=reason)
+            await self._hold(lane, reason, 60.0, patient=True)
+
     async def _keep(self, lane: _Lane) -> None:
+        lane.kept = lane.failures > 0
         async with self._db.transaction() as tx:
             await outbox.set_lane(
                 tx,
@@ -622,4 +721,14 @@ class Deliver:
 def _again(row: outbox.Envelope) -> _Flight:
     header = wire.decode_header(row.header)
     signatures = msgspec.msgpack.decode(row.signatures, type=tuple[Signature, ...])
-    return _Flight(row.id, row.header, row.sealed or b"", signatures, row.digest, header.suite, row.attempts)
+    return _Flight(
+        row.id,
+        row.header,
+        row.sealed or b"",
+        signatures,
+        row.digest,
+        header.suite,
+        len(row.leaves) // LEAF,
+        bool(row.urgent),
+        row.attempts,
+    )

@@ -54,15 +54,15 @@ _ENVELOPE = ",".join(Envelope._fields)
 _LANE = ",".join(Lane._fields)
 
 
-async def to_seal(db: Database | Transaction, partner: str, limit: int) -> list[ToSeal]:
-    """The oldest unsealed messages for `partner`, urgent ones first."""
+async def to_seal(db: Database | Transaction, partner: str, now: int, limit: int) -> list[ToSeal]:
+    """The oldest unsealed messages for `partner` whose time is not over, urgent ones first."""
     rows = await db.fetch(
         "select m.id, m.type, m.alert_id, m.payload, m.urgent, m.created_at, m.deliver_by,"
         " a.bucket_day, a.wrapped_key, case when m.payload is null then a.content end"
         " from messages m left join alerts a on a.id = m.alert_id"
-        " where m.partner = ? and m.envelope_id is null and m.settled_at is null"
+        " where m.partner = ? and m.envelope_id is null and m.settled_at is null and m.deliver_by > ?"
         " order by m.urgent desc, m.created_at limit ?",
-        (partner, limit),
+        (partner, now, limit),
     )
     return [ToSeal(*row) for row in rows]
 
@@ -88,6 +88,38 @@ async def waiting(db: Database | Transaction, partner: str, limit: int) -> list[
         (partner, limit),
     )
     return [Envelope(*row) for row in rows]
+
+
+async def due(
+    db: Database | Transaction, partner: str, now: int, horizon: int, limit: int
+) -> list[Envelope]:
+    """Sealed envelopes for `partner` that may be tried now, urgent ones first.
+
+    One that waits by its own clock until after `horizon` was put off before the clock was set back, and is due.
+    """
+    rows = await db.fetch(
+        f"select {_ENVELOPE} from envelopes where partner = ? and settled_at is null and deliver_by > ?"
+        " and (next_attempt <= ? or next_attempt > ?) order by urgent desc, created_at limit ?",
+        (partner, now, now, horizon, limit),
+    )
+    return [Envelope(*row) for row in rows]
+
+
+async def first_due(db: Database | Transaction, partner: str, now: int) -> int | None:
+    """When (ms) the first of the envelopes that wait by their own clock may be tried again."""
+    row = await db.fetch_one(
+        "select min(next_attempt) from envelopes where partner = ? and settled_at is null and next_attempt > ?",
+        (partner, now),
+    )
+    return None if row is None else row[0]
+
+
+async def forgive(tx: Transaction, partner: str) -> None:
+    """Let every envelope for `partner` that waits by its own clock be tried at once."""
+    await tx.execute(
+        "update envelopes set next_attempt = 0 where partner = ? and settled_at is null and next_attempt > 0",
+        (partner,),
+    )
 
 
 async def envelopes(db: Database | Transaction, ids: Sequence[bytes]) -> dict[bytes, Envelope]:
