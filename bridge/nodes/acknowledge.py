@@ -6,22 +6,21 @@ same as once; two people doing different steps at once cannot both win.
 
 import secrets
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from bridge import vocabulary, wire
+from bridge import vocabulary
 from bridge.alerts import Alert, Carried, CarriedHome, CarriedRetention, CarriedStep, Sender
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto.identity import Identity
-from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest
-from bridge.envelopes import MessageType, Signature, Signed
+from bridge.crypto.signed import ENVELOPE, digest
 from bridge.errors import Rejected
 from bridge.metrics import Metrics
-from bridge.receipts import LATER, ReceiptsDocument, Statement, Status, may_follow
-from bridge.storage import audit, inbox, sent
+from bridge.receipts import LATER, Statement, Status, may_follow
+from bridge.storage import audit, inbox, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
 
@@ -161,27 +160,16 @@ class Acknowledge:
             raise Rejected("not-found", "The evidence of this alert's arrival is missing.")
         now = self._clock.now()
         at = millis(now)
-        identity = self._identity()
-        document = wire.encode_json(
-            ReceiptsDocument(
-                v=1,
-                issuer=identity.node_id,
-                to=item.partner,
-                at=moment(at),
-                statements=(
-                    Statement(
-                        message=item.message_id.hex(),
-                        envelope=item.envelope_id.hex(),
-                        digest=digest(ENVELOPE, arrival.header, arrival.sealed_digest).hex(),
-                        status=status,
-                        at=moment(at),
-                        outcome=outcome,
-                        referral=referral,
-                    ),
-                ),
-            )
+        statement = Statement(
+            message=item.message_id.hex(),
+            envelope=item.envelope_id.hex(),
+            digest=digest(ENVELOPE, arrival.header, arrival.sealed_digest).hex(),
+            status=status,
+            at=moment(at),
+            outcome=outcome,
+            referral=referral,
         )
-        signatures = tuple(Signature(*each) for each in identity.sign_message(RECEIPTS, [document]))
+        signed = settlement.say(self._identity(), item.partner, [statement], at)
         message_id = self._random(16)
         code = outcome or referral
         # If we stop here, nothing was done and nothing said; the person or system asks again.
@@ -191,26 +179,7 @@ class Acknowledge:
                 actor=actor if status is Status.TAKEN else item.actor,
             ):  # fmt: skip
                 raise Rejected("wrong-state", "Somebody else changed this alert just now.", "Look at it again.")
-            await sent.add_messages(
-                tx,
-                [
-                    sent.Message(
-                        id=message_id,
-                        type=MessageType.RECEIPTS,
-                        alert_id=None,
-                        partner=item.partner,
-                        position=0,
-                        leg="{}",
-                        payload=wire.encode_signed(Signed(document, signatures)),
-                        urgent=0,
-                        created_at=at,
-                        deliver_by=millis(now + timedelta(days=29)),
-                        envelope_id=None,
-                        status=Status.QUEUED,
-                        status_at=at,
-                    )
-                ],
-            )
+            await sent.add_messages(tx, [settlement.telling(message_id, item.partner, signed, at)])
             await inbox.add_said(tx, item.message_id, status, at, code)
             await audit.append(
                 tx, [Event(f"inbox:{status}", actor, item.alert_id, outcome=code or "ok")], at

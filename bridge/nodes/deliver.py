@@ -22,7 +22,6 @@ Restart. Nothing lives in memory alone: lanes are rebuilt from the outbox, and w
 """
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -46,7 +45,7 @@ from bridge.metrics import Metrics
 from bridge.nodes.transport import Answer, Call, Endpoint
 from bridge.partners import Partner, sealing_key, trusted
 from bridge.receipts import ReceiptsDocument, Statement, Status
-from bridge.storage import audit, outbox, receipts, sent, settlement
+from bridge.storage import audit, outbox, sent, settlement
 from bridge.storage.contents import CONTENT, Contents, payload_label
 from bridge.storage.database import Database, Transaction
 from bridge.storage.partners import Book, verification_keys
@@ -60,6 +59,8 @@ FLIGHTS = 2
 LEAF = 32
 PATIENCE = 5
 UNSIGNED = "unsigned-answer"
+CLEAR = frozenset({MessageType.RECEIPTS, MessageType.WITHDRAW})
+"""Types whose payload holds codes and ids alone and needs no key of an alert: they must outlive it."""
 
 
 @dataclass(frozen=True)
@@ -363,8 +364,8 @@ class Deliver:
 
     def _message(self, row: outbox.ToSeal) -> Message:
         """The message as it travels. Raises Rejected `gone` when its key is destroyed."""
-        if row.alert_id is None:
-            # Receipts hold nothing personal: their salt need not be secret, only the same each time.
+        if row.alert_id is None or row.type in CLEAR:
+            # Receipts and withdrawals hold nothing personal: their salt need not be secret, only the same each time.
             return Message(row.id, MessageType(row.type), digest("bridge/v1/salt", row.id), row.payload or b"")
         key = self._contents.key(row.alert_id, row.bucket_day or "", row.wrapped_key)
         if row.payload is not None:
@@ -675,46 +676,26 @@ class Deliver:
     async def _give_up(
         self, tx: Transaction, rows: Sequence[outbox.Unsettled], at: int, code: str
     ) -> list[settlement.Change]:
-        """Write our own, signed, word that these were not delivered."""
-        identity = self._identity()
+        """Write our own, signed, word that these were not delivered, and let go of their envelopes."""
         envelopes = await outbox.envelopes(tx, [row.envelope_id for row in rows if row.envelope_id])
-        changes: list[settlement.Change] = []
-        for row in rows:
-            envelope = envelopes.get(row.envelope_id or b"")
+        messages = await sent.messages(tx, [row.id for row in rows])
+        said = []
+        for message in messages.values():
+            envelope = envelopes.get(message.envelope_id or b"")
             statement = Statement(
-                message=row.id.hex(),
+                message=message.id.hex(),
                 envelope=envelope.id.hex() if envelope else "0" * 32,
                 digest=envelope.digest.hex() if envelope else "0" * 64,
                 status=Status.UNDELIVERED,
                 at=moment(at),
                 code=code,
             )
-            changes.append(
-                settlement.Change(row.id, row.alert_id, row.partner or "", "queued", Status.UNDELIVERED, statement)
-            )
-        document = wire.encode_json(
-            ReceiptsDocument(
-                v=1,
-                issuer=identity.node_id,
-                to=identity.node_id,
-                at=moment(at),
-                statements=tuple(change.statement for change in changes),
-            )
-        )
-        signatures = tuple(Signature(*each) for each in identity.sign_message(RECEIPTS, [document]))
-        receipt = hashlib.sha256(document).digest()
-        await receipts.add(
-            tx, [receipts.Receipt(receipt, identity.node_id, document, settlement.pack(signatures), at)]
-        )
-        await sent.add_statements(
-            tx,
-            [sent.Statement(c.message_id, Status.UNDELIVERED, at, code, None, receipt, at) for c in changes],
-        )
-        await sent.set_status(tx, [(Status.UNDELIVERED, at, code, at, c.message_id) for c in changes])
+            said.append((message, statement))
+        changes = await settlement.own_word(tx, self._identity(), said, at)
+        await sent.end(tx, messages, at)
         await outbox.settle(tx, envelopes, at)
-        await audit.append(
-            tx, [Event("message:undelivered", c.partner or "held", c.message_id.hex(), outcome=code) for c in changes], at
-        )
+        events = [Event("message:undelivered", c.partner or "held", c.message_id.hex(), outcome=code) for c in changes]
+        await audit.append(tx, events, at)
         return changes
 
 

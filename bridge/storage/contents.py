@@ -12,8 +12,21 @@ CONTENT = "content"
 """Label of an alert's own content; a copy for one recipient is labelled with its message."""
 
 
+class Secret(Protocol):
+    """A key of the keystore; `seed` is empty once it is destroyed."""
+
+    @property
+    def seed(self) -> bytes:
+        """The secret."""
+        ...
+
+
 class Buckets(Protocol):
-    """The keystore's part: the key of each expiry day."""
+    """The keystore's part: the key of each expiry day, and of each hold."""
+
+    def key(self, kid: str) -> Secret | None:
+        """One key by its name, or None."""
+        ...
 
     def bucket(self, day: date) -> BucketKey | None:
         """The key of a day, or None once it is destroyed or was never made."""
@@ -29,6 +42,13 @@ def payload_label(message_id: bytes) -> str:
     return "payload " + message_id.hex()
 
 
+HOLD = "hold-"
+"""What the `bucket_day` of held content begins with: its key is then the hold's own."""
+
+HOLD_DAY = date(9999, 12, 31)
+"""The day that a hold's key is bound to: it belongs to none."""
+
+
 class Contents:
     """Makes and finds the keys of alerts."""
 
@@ -38,15 +58,29 @@ class Contents:
 
     async def new(self, alert_id: str, day: date) -> tuple[DataKey, bytes]:
         """A new key for an alert that expires on `day`, and its wrapped form for the database."""
-        bucket = self._buckets.bucket(day) or await self._buckets.ensure_bucket(day)
-        return bucket.new_data_key(alert_id, self._random)
+        return (await self.until(day)).new_data_key(alert_id, self._random)
 
     def key(self, alert_id: str, day: str, wrapped: bytes | None) -> DataKey:
         """The key of a stored alert. Raises Rejected `gone` once it or its day's key is destroyed."""
-        bucket = self._buckets.bucket(date.fromisoformat(day)) if wrapped is not None else None
-        if bucket is None or wrapped is None:
+        if wrapped is None:
             raise gone()
-        return bucket.unwrap(alert_id, wrapped)
+        return self.over(day).unwrap(alert_id, wrapped)
+
+    def over(self, day: str) -> BucketKey:
+        """The key that wraps alerts kept until `day`, or under a hold. Raises Rejected `gone`."""
+        if day.startswith(HOLD):
+            row = self._buckets.key(day)
+            if row is None or not row.seed:
+                raise gone()
+            return BucketKey(HOLD_DAY, row.seed)
+        bucket = self._buckets.bucket(date.fromisoformat(day))
+        if bucket is None:
+            raise gone()
+        return bucket
+
+    async def until(self, day: date) -> BucketKey:
+        """The key for content kept until `day`, made if it is the first. Raises Rejected `gone` for a day that is over."""
+        return self._buckets.bucket(day) or await self._buckets.ensure_bucket(day)
 
     def open(self, alert_id: str, day: str, wrapped: bytes | None, content: bytes | None) -> bytes:
         """The content of a stored alert. Raises Rejected `gone`."""

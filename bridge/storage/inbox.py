@@ -31,6 +31,8 @@ class Item(NamedTuple):
     content: bytes | None
     purged_at: int | None = None
     withdrawn_at: int | None = None
+    warned_days: int | None = None
+    superseded_by: str | None = None
 
 
 class Arrival(NamedTuple):

@@ -26,6 +26,8 @@ class Alert(NamedTuple):
     content: bytes | None
     purged_at: int | None = None
     withdrawn_at: int | None = None
+    warned_days: int | None = None
+    corrects: str | None = None
 
 
 class Message(NamedTuple):
@@ -178,4 +180,11 @@ async def set_status(tx: Transaction, rows: Iterable[tuple[str, int, str | None,
     await tx.executemany(
         "update messages set status = ?, status_at = ?, code = ?, settled_at = coalesce(settled_at, ?) where id = ?",
         list(rows),
+    )
+
+
+async def end(tx: Transaction, message_ids: Iterable[bytes], now: int) -> None:
+    """These messages are not tried any longer."""
+    await tx.executemany(
+        "update messages set settled_at = coalesce(settled_at, ?) where id = ?", [(now, each) for each in message_ids]
     )

@@ -6,13 +6,16 @@ taken whole or not at all: one statement that is not the recipient's own about w
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from bridge.clock import millis
-from bridge.envelopes import Signed
+from bridge import wire
+from bridge.clock import millis, moment
+from bridge.crypto.identity import Identity
+from bridge.crypto.signed import RECEIPTS
+from bridge.envelopes import MessageType, Signature, Signed
 from bridge.errors import Rejected
 from bridge.receipts import (
     ReceiptsDocument,
@@ -25,6 +28,9 @@ from bridge.receipts import (
 )
 from bridge.storage import outbox, receipts, sent
 from bridge.storage.database import Transaction
+
+RECEIPTS_DAYS = 29
+"""How long a later receipt may be on its way."""
 
 
 class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -142,3 +148,57 @@ def _row(message_id: bytes, statement: Statement, receipt: bytes, now: int) -> s
 def pack(signatures: Iterable[object]) -> bytes:
     """Signatures as a database column keeps them."""
     return msgspec.msgpack.encode(list(signatures))
+
+
+def say(
+    identity: Identity, to: str, statements: Sequence[Statement], at: int, suite: int | None = None
+) -> Signed:
+    """Statements of ours for another node (or, about what we sent, for ourselves), signed. `at` in ms."""
+    document = wire.encode_json(
+        ReceiptsDocument(v=1, issuer=identity.node_id, to=to, at=moment(at), statements=tuple(statements))
+    )
+    signatures = identity.sign_message(RECEIPTS, [document], suite)
+    return Signed(document, tuple(Signature(*each) for each in signatures))
+
+
+def telling(message_id: bytes, partner: str, signed: Signed, at: int) -> sent.Message:
+    """The outbox row that carries receipts of ours to the partner they are for."""
+    return sent.Message(
+        id=message_id,
+        type=MessageType.RECEIPTS,
+        alert_id=None,
+        partner=partner,
+        position=0,
+        leg="{}",
+        payload=wire.encode_signed(signed),
+        urgent=0,
+        created_at=at,
+        deliver_by=at + RECEIPTS_DAYS * 24 * 3600 * 1000,
+        envelope_id=None,
+        status=Status.QUEUED,
+        status_at=at,
+    )
+
+
+async def own_word(
+    tx: Transaction, identity: Identity, rows: Sequence[tuple[sent.Message, Statement]], at: int
+) -> list[Change]:
+    """Keep our own signed word on messages we sent (`undelivered`, `withdrawn`), and move their status."""
+    if not rows:
+        return []
+    signed = say(identity, identity.node_id, [statement for _, statement in rows], at)
+    digest = hashlib.sha256(signed.document).digest()
+    packed = pack(signed.signatures)
+    await receipts.add(tx, [receipts.Receipt(digest, identity.node_id, signed.document, packed, at)])
+    await sent.add_statements(tx, [_row(message.id, statement, digest, at) for message, statement in rows])
+    changes = []
+    for message, statement in rows:
+        new = advance(message.status, statement.status)
+        if new != message.status:
+            changes.append(
+                Change(message.id, message.alert_id, message.partner or "", message.status, new, statement)
+            )
+    await sent.set_status(
+        tx, [(c.new, at, c.statement.code, None, c.message_id) for c in changes]
+    )
+    return changes
