@@ -5,6 +5,7 @@ are is for two administrators and a telephone (`bridge.partners.approve`); what 
 newer descriptor, because grants are kept beside it and not in it.
 """
 
+import hashlib
 from collections.abc import Callable, Container, Iterable
 from datetime import datetime, timedelta
 
@@ -24,6 +25,23 @@ IDENTITY_ALGS = (ED25519, MLDSA65)
 """Both sign a descriptor, each once, and both must verify."""
 
 CLOCK_SKEW = timedelta(minutes=10)
+
+
+class DigestedKeys:
+    """Public keys known by their SHA-256 alone, as `bridge/data/test_keys.txt` lists them: a hex digest a line.
+
+    Raises ValueError for a line that is neither that nor a comment (`#`).
+    """
+
+    def __init__(self, text: str) -> None:
+        lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+        self._digests = frozenset(bytes.fromhex(line) for line in lines)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, bytes) and hashlib.sha256(key).digest() in self._digests
+
+    def __len__(self) -> int:
+        return len(self._digests)
 
 
 def admit(

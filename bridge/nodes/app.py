@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
+import importlib.resources
 import os
 import shutil
 import signal
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,7 +95,7 @@ class Node:
         places: Places,
         agreed: Sequence[agreements.Agreement],
         tls_pins: tuple[str, ...],
-        test_keys: frozenset[bytes] = frozenset(),
+        test_keys: Container[bytes],
     ) -> None:
         self.directory = directory
         self.settings = settings
@@ -212,8 +214,12 @@ class Node:
         clock: Clock | None = None,
         call: Call | None = None,
         gazetteer: Gazetteer | None = None,
+        test_keys: Container[bytes] | None = None,
     ) -> "Node":
-        """Open what lies in `directory`. Raises Misconfigured when the node would not be safe as it is."""
+        """Open what lies in `directory`. Raises Misconfigured when the node would not be safe as it is.
+
+        `test_keys` are public keys that no partner may have; None: those that this project's tests have published.
+        """
         clock = clock or SystemClock()
         keystore = await Keystore.open(
             directory / KEYSTORE, _key_source(directory, settings), clock=clock, version=bridge.__version__
@@ -243,6 +249,7 @@ class Node:
                     places=_places(directory, gazetteer),
                     agreed=_agreements(directory, settings),
                     tls_pins=await _tls_pins(keystore, settings),
+                    test_keys=published_test_keys() if test_keys is None else test_keys,
                 )
                 for partner in await load(database, registry_decode):
                     node.book.put(partner)
@@ -594,6 +601,13 @@ def profile_of(settings: Settings, tls_pins: tuple[str, ...]) -> Profile:
         descriptor_days=settings.keys.descriptor_days,
         tls_pins=tls_pins,
     )
+
+
+@functools.cache
+def published_test_keys() -> registry.DigestedKeys:
+    """The public keys whose private halves anybody can take from this project's tests and test vectors."""
+    data = importlib.resources.files("bridge") / "data"
+    return registry.DigestedKeys((data / "test_keys.txt").read_text(encoding="ascii"))
 
 
 def _classes(settings: Settings) -> Mapping[str, vocabulary.RetentionClass]:

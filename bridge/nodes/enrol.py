@@ -6,7 +6,7 @@ whatever way it came. What a partner may receive for is what our administrators 
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -73,7 +73,7 @@ class Enrol:
         clock: Clock,
         metrics: Metrics,
         version: str,
-        test_keys: frozenset[bytes] = frozenset(),
+        test_keys: Container[bytes] = frozenset(),
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._db = database
