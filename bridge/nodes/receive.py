@@ -34,7 +34,7 @@ from bridge.partners import Freshness, Partner, State, freshness
 from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, counters, inbox, seen, settlement
 from bridge.storage.contents import CONTENT, Contents
-from bridge.storage.database import Conflict, Database, Transaction
+from bridge.storage.database import Database, Transaction
 from bridge.storage.partners import Book, verification_keys
 
 log = structlog.get_logger()
@@ -154,12 +154,7 @@ class Receive:
         for partner in {each.header.sender for each in known}:
             self._contact(partner)
         effects = _Effects()
-        try:
-            await self._store(known, now, effects)
-        except Conflict:
-            # The same envelope came twice at once: the other one is stored by now, and its answer is ours too.
-            effects = _Effects()
-            await self._store(known, now, effects)
+        await self._store(known, now, effects)
         self._after(effects)
         if effects.changes:
             await self._changed(effects.changes)
@@ -238,17 +233,22 @@ class Receive:
             ids = [each.id for each in fresh]
             ids += [verdict.message.id for rows in verdicts.values() for verdict in rows]
             before = await seen.find(tx, ids)  # 6, again, where no other unit can come between
-            if any(each.id in before for each in fresh):
-                raise Conflict
             for each in fresh:
-                await self._keep(tx, each, verdicts[each.id], before, keys, now, effects)
+                row = before.get(each.id)
+                if row is not None:
+                    # The same envelope came twice at once. Its answer may not be durable yet: it is when this unit is.
+                    self._repeat(each, row, effects)
+                else:
+                    await self._keep(tx, each, verdicts[each.id], before, keys, now, effects)
         # If we stop here, all is stored; the sender asks again and gets the stored answer.
 
     async def _before(self, each: _Arriving, effects: _Effects) -> None:
         """Check 6: the stored answer for what came before; a refusal for the same id with other content."""
         row = (await seen.find(self._db, [each.id])).get(each.id)
-        if row is None:
-            return
+        if row is not None:
+            self._repeat(each, row, effects)
+
+    def _repeat(self, each: _Arriving, row: seen.Seen, effects: _Effects) -> None:
         if row.digest == each.digest and row.answer is not None:
             each.answer = wire.decode_signed(row.answer)
             return
