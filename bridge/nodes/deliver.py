@@ -389,7 +389,7 @@ class Deliver:
         leaves = [seals.leaf(m.id, m.type, m.salt, m.payload) for m in messages]
         envelope_id = self._random(16)
         created = now.replace(second=0, microsecond=0)
-        deliver_by = min(moment(min(row.deliver_by for _, row in group)), created + timedelta(days=30))
+        deliver_by = min(moment(max(row.deliver_by for _, row in group)), created + timedelta(days=30))
         header = wire.encode_json(
             Header(
                 v=1,
