@@ -45,7 +45,8 @@ class State:
     def bridge(self, command: str) -> str:
         """A command line for this same node, to be shown as what to do next."""
         where = f" --dir {shlex.quote(str(self.said_dir))}" if self.said_dir is not None else ""
-        return f"bridge {command}{where}"
+        head, redirect, file = command.partition(" > ")
+        return f"bridge {head}{where}{redirect}{file}"
 
     def node(self, *, offline: bool = False, patience: float = 60.0) -> "Control":
         """The node in the folder: running, or with `offline` also put together in this process.

@@ -18,6 +18,8 @@ from bridge.errors import Misconfigured
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
 _LONGEST_NAME = 120
 _MAX_PASSPHRASE = 4096
+_CANDIDATES = 8
+"""So many readings of a name are told at most."""
 
 
 @click.command(cls=Command, several=("--area", "--function"))
@@ -118,15 +120,15 @@ def init(
         screen.out()
         for warning in created.warnings:
             screen.note(f"Note: {screen.plain(warning)}")
-        screen.out("Next:")
-        screen.facts(
-            [
-                ("start it", state.bridge("run")),
-                ("see that all is well", state.bridge("check")),
-                ("write an invitation for a partner", state.bridge("partner invite") + " > invitation"),
-                ("let a system send and collect", state.bridge("token create") + " --label L --scope S"),
-            ]
-        )
+        for aim, command in (
+            ("Start it", "run"),
+            ("See that all is well", "check"),
+            ("Write an invitation for a partner", "partner invite > invitation"),
+            ("Let a system send alerts", "token create --label L --scope alerts:send"),
+        ):
+            # Never folded: these lines are there to be copied.
+            screen.out(f"{aim}:")
+            screen.out(f"  {state.bridge(command)}")
 
     state.show(answer, words)
 
@@ -200,7 +202,10 @@ def _answers(given: tuple[str, ...], question: str, read: Callable[[str], T]) ->
     """The same for several values, each once."""
 
     def each(text: str) -> list[T]:
-        return list(dict.fromkeys(read(part.strip()) for part in text.split(";") if part.strip()))
+        values = [read(part.strip()) for part in text.split(";") if part.strip()]
+        if not values:
+            raise _NotThis("At least one is needed.")
+        return values
 
     found = [value for one in given for value in _answer(one, question, each)]
     return tuple(dict.fromkeys(found or _answer(None, question, each)))
@@ -255,8 +260,11 @@ def _area(text: str) -> str:
         return text.strip().upper()
     read = gazetteer.resolve(text, SystemClock().now().date())
     sure = read.certain
+    if sure is None and read.candidates:
+        codes = [f"{each.area.code} for {each.area.label}" for each in read.candidates[:_CANDIDATES]]
+        raise _NotThis(f"'{screen.plain(text)}' is not one area. Give its code, such as {', or '.join(codes)}.")
     if sure is None:
-        raise _NotThis(f"'{screen.plain(text)}' is not one area. {read.question()}")
+        raise _NotThis(f"'{screen.plain(text)}' is not an area that is known. Give its name or its GSS code.")
     if read.method == "code":
         raise _NotThis(f"'{screen.plain(text)}' is an area of the past: {sure.because}. Use {sure.area.code}.")
     return sure.area.code

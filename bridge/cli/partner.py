@@ -199,7 +199,7 @@ def list_(state: State) -> None:
             screen.out("No partners yet.")
             screen.facts(
                 [
-                    ("Write your invitation", f"{state.bridge('partner invite')} > invitation"),
+                    ("Write your invitation", state.bridge("partner invite > invitation")),
                     ("Read the one they sent you", f"{state.bridge('partner add')} FILE"),
                 ]
             )
