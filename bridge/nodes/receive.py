@@ -233,13 +233,15 @@ class Receive:
             ids = [each.id for each in fresh]
             ids += [verdict.message.id for rows in verdicts.values() for verdict in rows]
             before = await seen.find(tx, ids)  # 6, again, where no other unit can come between
+            named = [v.accepted.carried for rows in verdicts.values() for v in rows if v.accepted and v.accepted.carried]
+            held = await inbox.held(tx, [carried.id for carried in named], [carried.reference for carried in named])
             for each in fresh:
                 row = before.get(each.id)
                 if row is not None:
                     # The same envelope came twice at once. Its answer may not be durable yet: it is when this unit is.
                     self._repeat(each, row, effects)
                 else:
-                    await self._keep(tx, each, verdicts[each.id], before, keys, now, effects)
+                    await self._keep(tx, each, verdicts[each.id], before, held, keys, now, effects)
         # If we stop here, all is stored; the sender asks again and gets the stored answer.
 
     async def _before(self, each: _Arriving, effects: _Effects) -> None:
@@ -391,6 +393,7 @@ class Receive:
         each: _Arriving,
         verdicts: list[_Verdict],
         before: dict[bytes, seen.Seen],
+        held: dict[str, inbox.Owner],
         keys: Mapping[bytes, Any],
         now: datetime,
         effects: _Effects,
@@ -424,6 +427,8 @@ class Receive:
                 refusal = verdict.refusal
                 if refusal is None and verdict.accepted and verdict.accepted.receipts:
                     refusal = await self._settle(tx, verdict.accepted.receipts, at, effects)
+                if refusal is None and verdict.accepted and verdict.accepted.carried:
+                    refusal = _taken(held, verdict.accepted.carried, each.header.sender)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
                     item = self._item(each, verdict.accepted, verdict.accepted.carried, keys[message.id], now)
                     items.append(item)
@@ -569,6 +574,14 @@ def _repeated(earlier: seen.Seen, sender: str, leaf: bytes) -> Rejected | None:
         return Rejected("id-conflict", "The same id came before with other content.")
     if earlier.verdict != "received":
         return Rejected(earlier.verdict, "It was refused before, and stays refused.")
+    return None
+
+
+def _taken(held: dict[str, inbox.Owner], carried: Carried, sender: str) -> Rejected | None:
+    """The rule of ids for the alert itself: what people ask for by id or reference is one alert, of one sender."""
+    owner = inbox.Owner(carried.id, sender)
+    if any(held.setdefault(name, owner) != owner for name in (carried.id, carried.reference)):
+        return Rejected("id-conflict", "Another alert has this id or reference.")
     return None
 
 

@@ -93,6 +93,27 @@ async def find(db: Database | Transaction, id_or_reference: str) -> list[Item]:
     return [Item(*row) for row in rows]
 
 
+class Owner(NamedTuple):
+    """Which alert an id or a reference names, and who sent it."""
+
+    alert_id: str
+    partner: str
+
+
+async def held(
+    db: Database | Transaction, alert_ids: Sequence[str], references: Sequence[str]
+) -> dict[str, Owner]:
+    """Which of these alert ids and references name an alert that is here, and whose it is."""
+    if not alert_ids:
+        return {}
+    rows = await db.fetch(
+        "select alert_id, reference, partner from inbox"
+        f" where alert_id in ({','.join('?' * len(alert_ids))}) or reference in ({','.join('?' * len(references))})",
+        (*alert_ids, *references),
+    )
+    return {name: Owner(row[0], row[2]) for row in rows for name in row[:2]}
+
+
 async def change(
     tx: Transaction, seq: int, version: int, *, state: str, at: int, code: str | None, actor: str | None
 ) -> bool:
