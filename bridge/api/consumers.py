@@ -16,6 +16,7 @@ from bridge.nodes.address import ALERT_LIMIT, Address, Places, candidate_facts
 from bridge.nodes.admit import Actor
 from bridge.nodes.follow import Follow
 from bridge.nodes.submit import Submit
+from bridge.nodes.withdraw import Withdraw
 from bridge.receipts import STATUSES
 
 PAGE = 50
@@ -27,6 +28,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     outcome: str | None = None
     area: str | None = None
+    reason: str | None = None
 
 
 class Consumers:
@@ -36,6 +38,7 @@ class Consumers:
         self,
         *,
         submit: Submit,
+        withdraw: Withdraw,
         address: Address,
         follow: Follow,
         acknowledge: Acknowledge,
@@ -44,6 +47,7 @@ class Consumers:
         clock: Clock,
     ) -> None:
         self._submit = submit
+        self._withdraw = withdraw
         self._address = address
         self._follow = follow
         self._acknowledge = acknowledge
@@ -94,6 +98,19 @@ class Consumers:
         """What was held, refused for its area, not theirs or not delivered goes where it belongs today."""
         step = await _step(request)
         return answered(await self._submit.reroute(_ref(request), actor.name, step.area), 202)
+
+    @route("POST", "/v1/alerts/{ref}/withdraw", needs="alerts:send", summary="Take an alert back")
+    async def withdraw(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Everyone who has it marks it at once, deletes it and says so, signed; the answer lists who has not yet."""
+        step = await _step(request)
+        return answered(await self._withdraw.withdraw(_ref(request), step.reason or "other", actor.name), 202)
+
+    @route("POST", "/v1/alerts/{ref}/correct", needs="alerts:send", summary="Send a corrected alert")
+    async def correct(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """To everyone who has the one before; each marks that one as replaced."""
+        body = await body_of(request, ALERT_LIMIT)
+        sent = await self._submit.correct(_ref(request), body, actor.name)
+        return answered(sent, 202, Location=f"/v1/alerts/{sent.id}")
 
     # Receiving side
 

@@ -1,5 +1,6 @@
 """The operator's door: registry, tokens, keys and checks, over the socket in the node's own directory."""
 
+import re
 from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Annotated, Any
@@ -8,11 +9,13 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from bridge.alerts import parse_reference
 from bridge.api.door import answered, body_of, route
 from bridge.clock import Clock
 from bridge.errors import Malformed, Rejected
 from bridge.nodes.admit import Actor, Admit
 from bridge.nodes.enrol import Enrol, shown
+from bridge.nodes.retain import Retain
 from bridge.partners import Partner
 from bridge.storage.partners import Book
 
@@ -38,6 +41,29 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Text | None = None
 
 
+class Shorter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A class of content and the days it is to be kept from now on."""
+
+    class_: Text = msgspec.field(name="class")
+    days: int
+
+
+class Holding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content to be kept longer."""
+
+    ref: Text
+    authority: Text
+    review: date
+    admin: Text
+
+
+class Releasing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A hold to be ended; without `ref`, the brake on deleting."""
+
+    admin: Text
+    ref: Text | None = None
+
+
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A token to be made."""
 
@@ -61,11 +87,12 @@ class Control:
     """Handlers for `/control`: only the operating system's own user reaches them."""
 
     def __init__(
-        self, *, enrol: Enrol, book: Book, admit: Admit, operations: Operations, clock: Clock
+        self, *, enrol: Enrol, book: Book, admit: Admit, retain: Retain, operations: Operations, clock: Clock
     ) -> None:
         self._enrol = enrol
         self._book = book
         self._admit = admit
+        self._retain = retain
         self._operations = operations
         self._clock = clock
 
@@ -148,6 +175,50 @@ class Control:
         """End it for good."""
         move = await _read(request, Move)
         return answered(await self._shown(await self._enrol.revoke(request.match_info["id"], move.admin)))
+
+    @route("GET", "/control/retention", needs="control", summary="What is kept, and when it goes")
+    async def retention(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """Counts by class; with `class` and `days`, how many alerts such a change would touch."""
+        days = request.query.get("days")
+        if days is not None and not (days.isascii() and days.isdigit() and len(days) < 6):
+            raise Rejected("usage", "days must be a whole number.", parameter="days")
+        found = await self._retain.preview(request.query.get("class"), int(days) if days else None)
+        return answered(found)
+
+    @route("POST", "/control/retention/run", needs="control", summary="Delete what is due now")
+    async def sweep(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """What was deleted; nothing while the clock is in doubt."""
+        return answered(await self._retain.run())
+
+    @route("POST", "/control/retention/apply", needs="control", summary="Shorten what is kept already")
+    async def apply(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """To a number of days from the start; nothing is kept longer by this."""
+        wanted = await _read(request, Shorter)
+        return answered(await self._retain.apply(wanted.class_, wanted.days, actor.name))
+
+    @route("POST", "/control/retention/hold", needs="control", summary="Keep an alert longer")
+    async def hold(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """One of two people asks, or the second confirms."""
+        wanted = await _read(request, Holding)
+        ref = parse_reference(wanted.ref) or wanted.ref.lower()
+        return answered(await self._retain.hold(ref, wanted.authority, wanted.review, wanted.admin))
+
+    @route("POST", "/control/retention/release", needs="control", summary="End a hold, or the brake")
+    async def release(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """With a reference, one of two people ends a hold; without, an administrator confirms the clock."""
+        wanted = await _read(request, Releasing)
+        if wanted.ref is None:
+            return answered({"brake_released": await self._retain.release_brake(wanted.admin)})
+        ref = parse_reference(wanted.ref) or wanted.ref.lower()
+        return answered(await self._retain.release(ref, wanted.admin))
+
+    @route("GET", "/control/retention/statement", needs="control", summary="A month in counts")
+    async def statement(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """For each partner: what passed and what became of it. Counts only."""
+        match = re.fullmatch(r"(20\d\d)-(0[1-9]|1[0-2])", request.query.get("month", ""))
+        if match is None:
+            raise Rejected("usage", "month must be a year and a month, such as 2026-11.", parameter="month")
+        return answered({"month": match[0], "partners": await self._retain.month(int(match[1]), int(match[2]))})
 
     @route("GET", "/control/tokens", needs="control", summary="API tokens")
     async def tokens(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:

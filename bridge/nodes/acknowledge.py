@@ -5,7 +5,7 @@ same as once; two people doing different steps at once cannot both win.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status, may_follow
 from bridge.storage import audit, inbox, sent, settlement
 from bridge.storage.contents import Contents
-from bridge.storage.database import Database
+from bridge.storage.database import Database, Transaction
 
 OPEN_STATES = (Status.RECEIVED, Status.COLLECTED, Status.OPENED, Status.TAKEN)
 
@@ -48,6 +48,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     outcome: str | None = None
     taken_by: str | None = None
     withdrawn: bool = False
+    superseded_by: str | None = None
+    corrects: str | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.id})"
@@ -96,6 +98,7 @@ class Acknowledge:
         identity: Callable[[], Identity],
         name_of: Callable[[str], str],
         wake: Callable[[str], None],
+        stepped: Callable[[Transaction, inbox.Item, str], Awaitable[None]],
         clock: Clock,
         metrics: Metrics,
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -105,6 +108,7 @@ class Acknowledge:
         self._identity = identity
         self._name_of = name_of
         self._wake = wake
+        self._stepped = stepped
         self._clock = clock
         self._metrics = metrics
         self._random = random
@@ -181,6 +185,7 @@ class Acknowledge:
                 raise Rejected("wrong-state", "Somebody else changed this alert just now.", "Look at it again.")
             await sent.add_messages(tx, [settlement.telling(message_id, item.partner, signed, at)])
             await inbox.add_said(tx, item.message_id, status, at, code)
+            await self._stepped(tx, item, status)
             await audit.append(
                 tx, [Event(f"inbox:{status}", actor, item.alert_id, outcome=code or "ok")], at
             )
@@ -227,6 +232,8 @@ class Acknowledge:
             outcome=item.code,
             taken_by=item.actor,
             withdrawn=item.withdrawn_at is not None,
+            superseded_by=item.superseded_by,
+            corrects=carried.in_reply_to if carried else None,
         )
 
     def _whole(self, item: inbox.Item, timeline: tuple[Step, ...]) -> Received:

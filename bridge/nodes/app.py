@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from bridge.api.control import Control, Operations
 from bridge.api.door import Cursors, Deadlines, Handler, Route, Who, answered, application, route, routes_of
 from bridge.api.peers import Peers
 from bridge.areas import Gazetteer
-from bridge.clock import Clock, SystemClock, millis, moment
+from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
 from bridge.config import FILE_NAME, Settings, render
 from bridge.crypto.keys import Fingerprint
 from bridge.crypto.tls import make_certificate, spki_pin
@@ -42,9 +43,11 @@ from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.follow import Follow
 from bridge.nodes.receive import Receive
+from bridge.nodes.retain import Retain
 from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
 from bridge.nodes.submit import Submit
 from bridge.nodes.transport import Call, Transport
+from bridge.nodes.withdraw import Withdraw
 from bridge.partners import Contact, State, freshness
 from bridge.storage import inbox, open_database, outbox, seen, sent, settlement
 from bridge.storage.contents import Contents
@@ -89,7 +92,7 @@ class Node:
         settings: Settings,
         database: Database,
         keystore: Keystore,
-        clock: Clock,
+        clock: SteadyClock,
         call: Call,
         metrics: Metrics,
         places: Places,
@@ -130,6 +133,7 @@ class Node:
             call=call,
             contact=self._greeted,
             routes_changed=self._routes_changed,
+            time_said=self._time_said,
             clock=clock,
             metrics=metrics,
             version=bridge.__version__,
@@ -174,6 +178,26 @@ class Node:
             metrics=metrics,
             deliver_by_days=delivery.deliver_by_days,
         )
+        self.retain = Retain(
+            database=database,
+            keystore=keystore,
+            contents=contents,
+            identity=self.rotate.identity,
+            classes=classes,
+            wake=self.deliver.wake,
+            clock=clock,
+            metrics=metrics,
+            gap_hours=settings.clock.start_hours,
+        )
+        self.withdraw = Withdraw(
+            database=database,
+            book=self.book,
+            identity=self.rotate.identity,
+            purge=self.retain.purge_within,
+            wake=self.deliver.wake,
+            clock=clock,
+            metrics=metrics,
+        )
         self.receive = Receive(
             database=database,
             contents=contents,
@@ -186,6 +210,8 @@ class Node:
             contact=self._contact,
             changed=self._changed,
             arrived=lambda: None,
+            taken_back=self.withdraw.taken_back,
+            wake=self.deliver.wake,
             clock=clock,
             metrics=metrics,
             messages_an_hour=settings.limits.partner_messages_per_hour,
@@ -197,6 +223,7 @@ class Node:
             identity=self.rotate.identity,
             name_of=self._name_of,
             wake=self.deliver.wake,
+            stepped=self.retain.stepped,
             clock=clock,
             metrics=metrics,
         )
@@ -243,7 +270,7 @@ class Node:
                     settings=settings,
                     database=database,
                     keystore=keystore,
-                    clock=clock,
+                    clock=SteadyClock(clock, step=timedelta(seconds=settings.clock.step_seconds)),
                     call=call,
                     metrics=Metrics(),
                     places=_places(directory, gazetteer),
@@ -253,6 +280,7 @@ class Node:
                 )
                 for partner in await load(database, registry_decode):
                     node.book.put(partner)
+                await node.retain.start()
                 await node.rotate.start()
             except BaseException:
                 await database.close()
@@ -290,6 +318,8 @@ class Node:
         """What a running node does again and again: name, seconds between, work."""
         return (
             Job("sweep-outbox", 1.0, self.deliver.sweep),
+            Job("watch-clock", 5.0, self.retain.tick),
+            Job("sweep-content", self.settings.retention.sweep_seconds, self.retain.sweep),
             Job("measure", 10.0, self._measure),
             Job("save-contacts", 60.0, self.enrol.save_contacts),
             Job("forget", 300.0, self._forget),
@@ -369,6 +399,9 @@ class Node:
         with contextlib.suppress(Rejected):
             await self.submit.reroute(alert_id, "node")
 
+    async def _time_said(self, partner: str, said: datetime) -> None:
+        await self.retain.time_said(partner, said)
+
     def _name_of(self, node_id: str) -> str:
         partner = self.book.get(node_id)
         return partner.descriptor.name if partner else node_id
@@ -388,6 +421,7 @@ class Node:
         rooms: list[object] = [
             Consumers(
                 submit=self.submit,
+                withdraw=self.withdraw,
                 address=self.address,
                 follow=self.follow,
                 acknowledge=self.acknowledge,
@@ -404,7 +438,7 @@ class Node:
             )
             rooms.append(
                 Control(
-                    enrol=self.enrol, book=self.book, admit=self.admit, operations=operations, clock=self.clock
+                    enrol=self.enrol, book=self.book, admit=self.admit, retain=self.retain, operations=operations, clock=self.clock
                 )
             )
         return routes_of(*rooms)

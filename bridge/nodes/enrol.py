@@ -6,7 +6,7 @@ whatever way it came. What a partner may receive for is what our administrators 
 
 import asyncio
 import secrets
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -70,6 +70,7 @@ class Enrol:
         call: Call,
         contact: Callable[[str], None],
         routes_changed: Callable[[], None],
+        time_said: Callable[[str, datetime], Awaitable[None]],
         clock: Clock,
         metrics: Metrics,
         version: str,
@@ -84,6 +85,7 @@ class Enrol:
         self._call = call
         self._contact = contact
         self._routes_changed = routes_changed
+        self._time_said = time_said
         self._clock = clock
         self._metrics = metrics
         self._version = version
@@ -324,6 +326,8 @@ class Enrol:
             raise Malformed("greeting")
         keys = verification_keys(partner.descriptor, now)
         verify(HELLO, [signed.document], signed.signatures, keys=keys, algs=algs)
+        if partner.state is State.ACTIVE:
+            await self._time_said(partner.node_id, hello.at)
         return hello
 
     def own_signed(self) -> Signed:

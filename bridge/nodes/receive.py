@@ -32,10 +32,12 @@ from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
 from bridge.metrics import Metrics
 from bridge.partners import Freshness, Partner, State, freshness
 from bridge.receipts import ReceiptsDocument, Statement, Status
-from bridge.storage import audit, counters, inbox, seen, settlement
+from bridge.storage import audit, counters, inbox, retention, seen, settlement
 from bridge.storage.contents import CONTENT, Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.partners import Book, verification_keys
+from bridge.withdrawals import LIMIT as WITHDRAWAL_LIMIT
+from bridge.withdrawals import Withdrawal
 
 log = structlog.get_logger()
 
@@ -69,6 +71,7 @@ class _Accepted:
     position: int
     carried: Carried | None = None
     receipts: tuple[Signed, ReceiptsDocument] | None = None
+    withdrawal: Withdrawal | None = None
 
 
 @dataclass
@@ -87,7 +90,11 @@ class _Effects:
 
     changes: list[settlement.Change] = field(default_factory=list)
     arrived: int = 0
+    wake: set[str] = field(default_factory=set)
     security: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+TakenBack = Callable[[Transaction, str, Withdrawal, int, int], Awaitable[tuple[Rejected | None, set[str]]]]
 
 
 class Receive:
@@ -107,6 +114,8 @@ class Receive:
         contact: Callable[[str], None],
         changed: Callable[[Sequence[settlement.Change]], Awaitable[None]],
         arrived: Callable[[], None],
+        taken_back: TakenBack,
+        wake: Callable[[str], None],
         clock: Clock,
         metrics: Metrics,
         messages_an_hour: int = 3600,
@@ -123,6 +132,8 @@ class Receive:
         self._contact = contact
         self._changed = changed
         self._arrived = arrived
+        self._taken_back = taken_back
+        self._wake = wake
         self._clock = clock
         self._metrics = metrics
         self._quota = Quota(messages_an_hour)
@@ -295,8 +306,10 @@ class Receive:
     def _accept(
         self, partner: Partner, message: Message, position: int, header: Header, now: datetime
     ) -> _Accepted:
-        if message.type is MessageType.ALERT:
+        if message.type in {MessageType.ALERT, MessageType.UPDATE}:
             carried, alert = decode_carried(message.payload)  # 9
+            if (message.type is MessageType.UPDATE) != (carried.in_reply_to is not None):
+                raise Malformed("alert")
             self._policy(partner, carried, alert, now)  # 10
             return _Accepted(message, position, carried=carried)
         if message.type is MessageType.RECEIPTS:
@@ -307,6 +320,9 @@ class Receive:
             if document.issuer != partner.node_id or document.to != self._book.own_id:
                 raise Rejected("forged-receipt", "The receipts are another node's.")
             return _Accepted(message, position, receipts=(signed, document))
+        if message.type is MessageType.WITHDRAW:
+            payload = wire.decode_json(message.payload, Withdrawal, limit=WITHDRAWAL_LIMIT, what="withdrawal")
+            return _Accepted(message, position, withdrawal=payload)
         raise Rejected("policy", "This node does not take messages of this type.")
 
     def _policy(self, partner: Partner, carried: Carried, alert: Alert, now: datetime) -> None:
@@ -427,8 +443,22 @@ class Receive:
                 refusal = verdict.refusal
                 if refusal is None and verdict.accepted and verdict.accepted.receipts:
                     refusal = await self._settle(tx, verdict.accepted.receipts, at, effects)
+                if refusal is None and verdict.accepted and verdict.accepted.withdrawal:
+                    refusal, woken = await self._taken_back(
+                        tx, each.header.sender, verdict.accepted.withdrawal, at, until
+                    )
+                    effects.wake |= woken
+                if refusal is None and verdict.accepted and verdict.accepted.carried:
+                    refusal = await self._corrects(tx, each.header.sender, verdict.accepted.carried)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
                     refusal = _taken(held, verdict.accepted.carried, each.header.sender)
+                if refusal is None and verdict.accepted and verdict.accepted.withdrawal:
+                    refusal, woken = await self._taken_back(
+                        tx, each.header.sender, verdict.accepted.withdrawal, at, until
+                    )
+                    effects.wake |= woken
+                if refusal is None and verdict.accepted and verdict.accepted.carried:
+                    refusal = await self._corrects(tx, each.header.sender, verdict.accepted.carried)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
                     item = self._item(each, verdict.accepted, verdict.accepted.carried, keys[message.id], now)
                     items.append(item)
@@ -463,6 +493,14 @@ class Receive:
             await inbox.add_arrivals(tx, [self._arrival(each, at)])
             effects.arrived += len(items)
         await audit.append(tx, events, at)
+
+    async def _corrects(self, tx: Transaction, sender: str, carried: Carried) -> Rejected | None:
+        """Mark what a correction replaces; refuse one of an alert that did not come from this sender."""
+        if carried.in_reply_to is None:
+            return None
+        if await retention.supersede(tx, carried.in_reply_to, sender, carried.id):
+            return None
+        return Rejected("policy", "The alert that this one corrects is not here.")
 
     async def _settle(
         self, tx: Transaction, receipts: tuple[Signed, ReceiptsDocument], at: int, effects: _Effects
@@ -540,6 +578,8 @@ class Receive:
     def _after(self, effects: _Effects) -> None:
         for partner, code, subject in effects.security:
             self._suspect(partner, code, subject)
+        for partner in effects.wake:
+            self._wake(partner)
         if effects.arrived:
             self._metrics.inc("bridge_alerts_received_total", effects.arrived)
             self._arrived()
@@ -570,6 +610,8 @@ def _whole(each: _Arriving, code: str, now: datetime) -> Statement:
 
 def _repeated(earlier: seen.Seen, sender: str, leaf: bytes) -> Rejected | None:
     """A message id that came before: the first verdict again, or a conflict when the content or sender differs."""
+    if earlier.verdict == "withdrawn" and earlier.partner == sender:
+        return Rejected("policy", "Its sender withdrew it before it came.")
     if earlier.digest != leaf or earlier.partner != sender:
         return Rejected("id-conflict", "The same id came before with other content.")
     if earlier.verdict != "received":

@@ -19,7 +19,7 @@ from bridge.clock import Clock, end_of, millis
 from bridge.envelopes import MessageType
 from bridge.errors import Rejected
 from bridge.metrics import Metrics
-from bridge.nodes.address import Address, Leg, carried_step
+from bridge.nodes.address import Address, Leg, Plan, carried_step
 from bridge.receipts import Status
 from bridge.storage import audit, counters, sent
 from bridge.storage.contents import CONTENT, Contents, payload_label
@@ -31,6 +31,9 @@ log = structlog.get_logger()
 IDEMPOTENCY_HOURS = 24
 _ELSEWHERE = frozenset({Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED})
 """Statuses with which a recipient has the alert no longer, so that it may go to another."""
+
+_OVER = _ELSEWHERE | {Status.PURGED, Status.WITHDRAWN}
+"""Statuses with which there is nothing left to correct."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -93,8 +96,39 @@ class Submit:
         finally:
             self._in_flight.discard(held)
 
+    async def correct(self, ref: str, body: bytes, actor: str) -> Sent:
+        """Send a corrected alert to everyone who has the one before, and to nobody else; each marks the old one.
+
+        Raises what :meth:`send` raises, `not-found`, and `wrong-state` when nobody has it any longer.
+        """
+        row = await sent.alert(self._db, ref)
+        if row is None:
+            raise Rejected("not-found", "There is no sent alert with this reference.")
+        if row.withdrawn_at is not None:
+            raise Rejected("wrong-state", "This alert was withdrawn.", "Send a new one.")
+        before = self.opened(row)
+        legs = []
+        for message in await sent.messages_of(self._db, [row.id]):
+            if message.partner is None or message.status in _OVER:
+                continue
+            step = self._address.step_of(before, message, row)
+            legs.append(
+                routing.Leg(
+                    message.partner, step.name, step.function, step.function, step.area, "district", step.why or "",
+                    step.because or "",
+                )
+            )  # fmt: skip
+        if not legs:
+            raise Rejected("wrong-state", "Nobody has this alert any longer.", "Send a new one.")
+        plan = msgspec.structs.replace(self._address.plan(body), legs=tuple(legs))
+        return await self._put(plan, body, actor, None, corrects=row.id)
+
     async def _send(self, body: bytes, actor: str, key: str | None) -> Sent:
-        plan = self._address.plan(body)
+        return await self._put(self._address.plan(body), body, actor, key)
+
+    async def _put(
+        self, plan: Plan, body: bytes, actor: str, key: str | None, corrects: str | None = None
+    ) -> Sent:
         now = self._clock.now()
         at = millis(now)
         alert_id = uuid7(at, self._random)
@@ -112,6 +146,7 @@ class Submit:
             route=tuple(carried_step(leg) for leg in plan.legs),
             retention=CarriedRetention(plan.alert.retention.class_, plan.kept_until),
             body=msgspec.Raw(body),
+            in_reply_to=corrects,
         )
         content = wire.encode_json(carried)
         deliver_by = millis(min(now + self._deliver_by, retain_until))
@@ -126,7 +161,7 @@ class Submit:
             messages.append(
                 sent.Message(
                     id=message_id,
-                    type=MessageType.ALERT,
+                    type=MessageType.UPDATE if corrects else MessageType.ALERT,
                     alert_id=alert_id,
                     partner=leg.node,
                     position=position,
@@ -154,6 +189,7 @@ class Submit:
             bucket_day=plan.kept_until.isoformat(),
             wrapped_key=wrapped,
             content=data_key.seal(CONTENT, content),
+            corrects=corrects,
         )
         # If we stop here, nothing is stored and the caller has heard nothing: it asks again.
         try:
@@ -165,12 +201,13 @@ class Submit:
                     until = at + IDEMPOTENCY_HOURS * 3600 * 1000
                     digest = hashlib.sha256(body).digest()
                     await sent.add_idempotent(tx, [sent.Idempotent(actor, key, digest, alert_id, until)])
-                await audit.append(tx, [Event("alert:sent", actor, alert_id)], at)
+                action = "alert:corrected" if corrects else "alert:sent"
+                await audit.append(tx, [Event(action, actor, alert_id, outcome=corrects or "ok")], at)
         except Conflict:
             # Another alert has the same reference (one in 34 thousand million), or the key was used meanwhile.
             if key is not None and (before := await sent.idempotent(self._db, actor, key)) is not None:
                 return await self._again(before, body)
-            return await self._send(body, actor, key)
+            return await self._put(plan, body, actor, key, corrects)
         # If we stop here, the messages wait in the outbox and leave when the node starts again.
         for partner in {leg.node for leg in plan.legs if leg.node}:
             self._wake(partner)

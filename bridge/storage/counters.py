@@ -29,3 +29,8 @@ async def set_fact(tx: Transaction, name: str, value: str) -> None:
         "insert into facts (name, value) values (?, ?) on conflict (name) do update set value = excluded.value",
         (name, value),
     )
+
+
+async def drop_fact(tx: Transaction, name: str) -> None:
+    """Forget the fact `name`."""
+    await tx.execute("delete from facts where name = ?", (name,))

@@ -70,6 +70,15 @@ async def arrival(db: Database | Transaction, envelope_id: bytes) -> Arrival | N
     return None if row is None else Arrival(*row)
 
 
+async def arrivals(db: Database | Transaction, envelope_ids: Iterable[bytes]) -> dict[bytes, Arrival]:
+    """The evidence of several envelopes, by id."""
+    ids = tuple(envelope_ids)
+    if not ids:
+        return {}
+    rows = await db.fetch(f"select {_ARRIVAL} from arrivals where envelope_id in ({','.join('?' * len(ids))})", ids)
+    return {row[0]: Arrival(*row) for row in rows}
+
+
 async def page(
     db: Database | Transaction, after: int, limit: int, states: Sequence[str] = ()
 ) -> list[Item]:
@@ -130,6 +139,13 @@ async def counts(db: Database | Transaction) -> dict[str, int]:
     """How many items stand in each state."""
     rows = await db.fetch("select state, count(*) from inbox group by state")
     return {row[0]: int(row[1]) for row in rows}
+
+
+async def add_told(tx: Transaction, rows: Iterable[tuple[bytes, str, int, str | None]]) -> None:
+    """Record what we said, signed, of messages that we received: (message id, status, at, code)."""
+    await tx.executemany(
+        "insert into said (message_id, status, at, code) values (?, ?, ?, ?) on conflict do nothing", list(rows)
+    )
 
 
 async def add_said(tx: Transaction, message_id: bytes, status: str, at: int, code: str | None) -> None:

@@ -135,12 +135,16 @@ async def alerts(db: Database | Transaction, before: int | None, limit: int) -> 
     return [Alert(*row) for row in rows]
 
 
-async def messages_of(db: Database | Transaction, alert_ids: Sequence[str]) -> list[Message]:
-    """The messages of these alerts, in the order of their recipients."""
+async def messages_of(
+    db: Database | Transaction, alert_ids: Sequence[str], *, withdrawals: bool = False
+) -> list[Message]:
+    """The messages of these alerts, in the order of their recipients; with their withdrawals if asked for."""
     if not alert_ids:
         return []
+    only = "" if withdrawals else " and type <> 'withdraw'"
     rows = await db.fetch(
-        f"select {_MESSAGE} from messages where alert_id in ({_among(len(alert_ids))}) order by alert_id, position",
+        f"select {_MESSAGE} from messages where alert_id in ({_among(len(alert_ids))}){only}"
+        " order by alert_id, position",
         tuple(alert_ids),
     )
     return [Message(*row) for row in rows]
@@ -188,3 +192,8 @@ async def end(tx: Transaction, message_ids: Iterable[bytes], now: int) -> None:
     await tx.executemany(
         "update messages set settled_at = coalesce(settled_at, ?) where id = ?", [(now, each) for each in message_ids]
     )
+
+
+async def mark_withdrawn(tx: Transaction, alert_id: str, now: int) -> None:
+    """The sender has taken this alert back."""
+    await tx.execute("update alerts set withdrawn_at = coalesce(withdrawn_at, ?) where id = ?", (now, alert_id))
