@@ -214,6 +214,26 @@ SAID_WITHOUT_MOVING = frozenset({(_S.HELD, _S.WITHDRAWN)})
 """What may be said but moves nothing: a sender may recall what is held, and the hold outlasts the recall."""
 
 
+PLAIN: Mapping[Status, str] = MappingProxyType(
+    {
+        _S.QUEUED: "It is on its way. You need not do anything.",
+        _S.RECEIVED: "It is stored safely at the other end.",
+        _S.REFUSED: "It was not taken.",
+        _S.NOT_OURS: "They say that another area is the person's home.",
+        _S.COLLECTED: "Their own system has it.",
+        _S.OPENED: "Somebody in the team has read it.",
+        _S.TAKEN: "Somebody in the team is working on it.",
+        _S.CLOSED: "They have finished with it.",
+        _S.EXPIRED_UNREAD: "Nobody read it before its time was over.",
+        _S.PURGED: "Their copy is deleted.",
+        _S.HELD: "They must keep it longer, on an authority's order.",
+        _S.UNDELIVERED: "It could not be delivered in time. Ring the team.",
+        _S.WITHDRAWN: "It was taken back. Everyone who has it is asked to delete it.",
+    }
+)
+"""What each status says to the sender, in plain words; the same on pages, in the API and on the command line."""
+
+
 def _closure() -> Mapping[Status, frozenset[Status]]:
     later: dict[Status, frozenset[Status]] = {}
 

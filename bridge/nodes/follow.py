@@ -11,7 +11,7 @@ from bridge.alerts import Alert, Carried, CarriedHome
 from bridge.clock import moment
 from bridge.errors import Rejected
 from bridge.nodes.address import Leg
-from bridge.receipts import STATUSES, Status, refusal, summary
+from bridge.receipts import PLAIN, STATUSES, Status, refusal, summary
 from bridge.storage import receipts, sent
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
@@ -198,7 +198,7 @@ class Follow:
                 who="this node",
                 node=message.partner,
                 message=message.id.hex(),
-                sentence=STATUSES[Status.QUEUED].meaning if message.partner else "held for the operator",
+                sentence=PLAIN[Status.QUEUED] if message.partner else "No team is known for it yet: the operator must send it on.",
                 code=None if message.partner else "held",
                 signed=False,
             )
@@ -217,7 +217,7 @@ class Follow:
                     who=self._name_of(message.partner) if message.partner else "this node",
                     node=message.partner,
                     message=message.id.hex(),
-                    sentence=refusal(said.code or "").sentence if refused else row.meaning,
+                    sentence=refusal(said.code or "").sentence if refused else PLAIN[Status(said.status)],
                     code=said.code,
                     outcome=detail.outcome,
                     referral=detail.referral,
