@@ -1,8 +1,11 @@
 """What the audit log records: who (a pseudonym) did what to which id, and how it ended. Never personal data."""
 
+import re
 from datetime import UTC, datetime
 
 import msgspec
+
+_ALERT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -13,6 +16,7 @@ class Event(msgspec.Struct, frozen=True):
     subject: str = ""  # id of an alert, message, partner, key or token
     digest: str = ""  # hex digest of the envelope concerned, where there is one
     outcome: str = "ok"
+    alert: str = ""  # id of the alert concerned, where the subject is another thing
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,8 +29,15 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subject: str
     digest: str
     outcome: str
+    alert: str = ""
 
 
 def minute(ms: int) -> str:
     """The minute of a time in ms: the only precision the log keeps."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def record_of(event: Event, seq: int, when: str) -> Record:
+    """The record of an event, number `seq`, in the minute `when`; one whose subject is an alert is about that alert."""
+    alert = event.alert or (event.subject if _ALERT.fullmatch(event.subject) else "")
+    return Record(seq, when, event.actor, event.action, event.subject, event.digest, event.outcome, alert)

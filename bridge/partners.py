@@ -144,7 +144,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """What a node tells each partner at start-up (PROTOCOL section 7), signed with its message key.
 
     `at` has whole seconds; `nonce` is 16 random bytes in hex; `seq` the sender's newest descriptor; `version` its
-    software; `descriptor` that descriptor as msgpack with its signatures, in base64.
+    software; `descriptor` that descriptor as msgpack with its signatures, in base64; `checkpoint` the newest head of
+    the sender's audit log, `witness` the newest that it keeps of the recipient's (PROTOCOL section 10).
     """
 
     v: Version
@@ -155,6 +156,8 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     seq: Sequence64
     version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}\Z")]
     descriptor: Annotated[str, msgspec.Meta(min_length=4, max_length=65536)] | None = None
+    checkpoint: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
+    witness: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
 
     def __post_init__(self) -> None:
         _require_utc(self.at)

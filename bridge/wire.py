@@ -77,11 +77,11 @@ class _BrokenRuleError(ValueError):
 # ── JSON ──
 
 
-def decode_json(data: bytes, type_: type[T], *, limit: int, what: str) -> T:
+def decode_json(data: bytes, type_: type[T], *, limit: int, what: str, longest: int = MAX_STRING) -> T:
     """Decode UTF-8 JSON in the strict profile into `type_`.
 
     Refused, beyond what the type forbids: more than `limit` bytes; a name twice in one object; integers beyond
-    2**53 either way; NaN and infinities; more than 32 levels; strings over 64 Ki characters; control characters
+    2**53 either way; NaN and infinities; more than 32 levels; strings over `longest` characters; control characters
     (but tab, newline, carriage return), bidirectional overrides and isolates, and lone surrogates, escaped or
     not. Whether unknown fields are refused is said by each struct. Times must be typed with a time zone and bytes
     as text (see `decode_b64`), or TypeError is raised whatever the input: such a type would leave a hole.
@@ -91,7 +91,7 @@ def decode_json(data: bytes, type_: type[T], *, limit: int, what: str) -> T:
     """
     decoder, names = _decoder(cast("Any", type_))
     try:
-        _check_profile(data, limit)
+        _check_profile(data, limit, longest)
         return cast("T", decoder.decode(data))
     except _BrokenRuleError as broken:
         raise Malformed(what, str(broken)) from None
@@ -109,7 +109,7 @@ def encode_json(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
-def _check_profile(data: bytes, limit: int) -> None:
+def _check_profile(data: bytes, limit: int, longest: int) -> None:
     if len(data) > limit:
         raise _BrokenRuleError(f"It is larger than {limit} bytes.")
     text = data.decode("utf-8")
@@ -119,7 +119,7 @@ def _check_profile(data: bytes, limit: int) -> None:
         raise _BrokenRuleError("It holds a control or direction character.")
     root = _strict_json(text)
     if b"\\u" in data or b"\\b" in data or b"\\f" in data or len(data) > MAX_STRING:
-        _check_strings(root)
+        _check_strings(root, longest)
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         _check_depth(root)
 
@@ -168,24 +168,24 @@ def _check_depth(root: Any) -> None:
     raise _BrokenRuleError("It is nested too deeply.")
 
 
-def _check_strings(root: Any) -> None:
+def _check_strings(root: Any, longest: int) -> None:
     level = [root]
     while level:
         below: list[Any] = []
         for value in level:
             if type(value) is str:
-                _check_string(value)
+                _check_string(value, longest)
             elif type(value) is dict:
                 for name in value:
-                    _check_string(name)
+                    _check_string(name, longest)
                 below.extend(value.values())
             elif type(value) is list:
                 below.extend(value)
         level = below
 
 
-def _check_string(text: str) -> None:
-    if len(text) > MAX_STRING:
+def _check_string(text: str, longest: int) -> None:
+    if len(text) > longest:
         raise _BrokenRuleError("A text is too long.")
     if _FORBIDDEN.search(text):
         raise _BrokenRuleError("It holds a control or direction character.")

@@ -42,21 +42,51 @@ def root_of_hashes(hashes: Sequence[bytes]) -> bytes:
     return level[0]
 
 
-def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """Path from the leaf at `index` to the root over the leaf hashes `hashes`. Raises ValueError out of range."""
-    if not 0 <= index < len(hashes):
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """Which subtrees prove the leaf at `index` in a tree of `size`: (first leaf, leaf after the last), leaf to root.
+
+    For whoever has subtree roots at hand and not every leaf. Raises ValueError out of range.
+    """
+    if not 0 <= index < size:
         raise ValueError("there is no leaf at this index")
-    path: list[bytes] = []
-    low, high = 0, len(hashes)
+    ranges: list[tuple[int, int]] = []
+    low, high = 0, size
     while high - low > 1:
         middle = low + _split(high - low)
         if index < middle:
-            path.append(root_of_hashes(hashes[middle:high]))
+            ranges.append((middle, high))
             high = middle
         else:
-            path.append(root_of_hashes(hashes[low:middle]))
+            ranges.append((low, middle))
             low = middle
-    return path[::-1]
+    return ranges[::-1]
+
+
+def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
+    """Path from the leaf at `index` to the root over the leaf hashes `hashes`. Raises ValueError out of range."""
+    return [root_of_hashes(hashes[low:high]) for low, high in inclusion_ranges(index, len(hashes))]
+
+
+def consistency_ranges(old_size: int, size: int) -> list[tuple[int, int]]:
+    """Which subtrees prove that a tree of `size` begins with that of `old_size`, as :func:`inclusion_ranges` gives them.
+
+    Raises ValueError if `old_size` is not from 1 to `size`.
+    """
+    if not 0 < old_size <= size:
+        raise ValueError("there is no tree of this size to prove from")
+    ranges: list[tuple[int, int]] = []
+    low, high, whole = 0, size, True
+    while old_size != high - low:
+        middle = _split(high - low)
+        if old_size <= middle:
+            ranges.append((low + middle, high))
+            high = low + middle
+        else:
+            ranges.append((low, low + middle))
+            low, old_size, whole = low + middle, old_size - middle, False
+    if not whole:
+        ranges.append((low, high))
+    return ranges[::-1]
 
 
 def consistency_proof(hashes: Sequence[bytes], old_size: int) -> list[bytes]:
@@ -64,21 +94,7 @@ def consistency_proof(hashes: Sequence[bytes], old_size: int) -> list[bytes]:
 
     Raises ValueError if `old_size` is not from 1 to the number of hashes.
     """
-    if not 0 < old_size <= len(hashes):
-        raise ValueError("there is no tree of this size to prove from")
-    path: list[bytes] = []
-    low, high, whole = 0, len(hashes), True
-    while old_size != high - low:
-        middle = _split(high - low)
-        if old_size <= middle:
-            path.append(root_of_hashes(hashes[low + middle : high]))
-            high = low + middle
-        else:
-            path.append(root_of_hashes(hashes[low : low + middle]))
-            low, old_size, whole = low + middle, old_size - middle, False
-    if not whole:
-        path.append(root_of_hashes(hashes[low:high]))
-    return path[::-1]
+    return [root_of_hashes(hashes[low:high]) for low, high in consistency_ranges(old_size, len(hashes))]
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

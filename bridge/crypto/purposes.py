@@ -19,6 +19,7 @@ HELLO: Final = "bridge/v1/hello"
 AUDIT: Final = "bridge/v1/audit"
 CHECKPOINT: Final = "bridge/v1/checkpoint"
 ROTATION: Final = "bridge/v1/rotation"
+EVIDENCE: Final = "bridge/v1/evidence"
 
 # Local to one node: these never travel, and are listed so that no two uses share a purpose.
 NODE_KEY: Final = "bridge/v1/node-key"
@@ -26,6 +27,7 @@ DATA_KEY: Final = "bridge/v1/data-key"
 AT_REST: Final = "bridge/v1/at-rest"
 SALT: Final = "bridge/v1/salt"
 SEARCH: Final = "bridge/v1/search"
+ARCHIVE: Final = "bridge/v1/archive"
 
 _MAGIC: Final = b"BRIDGEv1"
 

@@ -36,7 +36,15 @@ async def add(tx: Transaction, rows: Iterable[Seen]) -> None:
 
 
 async def forget(tx: Transaction, before: int, limit: int) -> int:
-    """Drop at most `limit` ids whose time (ms) is over; how many were dropped."""
+    """Drop at most `limit` ids whose time (ms) is over; how many were dropped.
+
+    The signed answer to an envelope that brought something is evidence: it moves to the row of the arrival.
+    """
+    await tx.execute(
+        "update arrivals set answer = (select s.answer from seen s where s.id = arrivals.envelope_id)"
+        " where answer is null and envelope_id in (select id from seen where until < ? order by until limit ?)",
+        (before, limit),
+    )
     return await tx.execute(
         "delete from seen where id in (select id from seen where until < ? order by until limit ?)", (before, limit)
     )
