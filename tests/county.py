@@ -429,9 +429,16 @@ class _PiercedUnit(Transaction):
         await self._whole._place(sql)
         return await self._inner.executemany(sql, rows)
 
+    def later(self, sql: str, rows: Any) -> None:
+        self._inner.later(sql, rows)
+
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         await self._whole._place(sql)
         return await self._inner.fetch(sql, parameters)
+
+    async def fetch_each(self, queries: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        await self._whole._place("several")
+        return await self._inner.fetch_each(queries)
 
 
 async def _open_pierced(place: str, directory: Path) -> Database:

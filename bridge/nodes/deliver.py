@@ -249,9 +249,7 @@ class Deliver:
             if not flights:
                 return later
             lane.flying.update(flight.id for flight in flights)
-            task = asyncio.get_running_loop().create_task(self._fly(lane, partner, flights))
-            lane.flights.add(task)
-            task.add_done_callback(lane.flights.discard)
+            lane.flights.add(asyncio.get_running_loop().create_task(self._fly(lane, partner, flights)))
         return None
 
     async def _wait(self, lane: _Lane, now: int) -> float | None:
@@ -305,7 +303,8 @@ class Deliver:
         waiting = await outbox.to_seal(self._db, lane.partner, now, MESSAGES_AN_ENVELOPE * most)
         if not waiting:
             return [], later
-        return await self._seal(lane, partner, waiting), later
+        # Nothing sealed: no key, and the lane waits now; or all were given up, and more may stand behind them.
+        return await self._seal(lane, partner, waiting), 0.0
 
     def _bounded(self, flights: list[_Flight]) -> list[_Flight]:
         size = 0
@@ -445,6 +444,7 @@ class Deliver:
             lane.stored = True
             await asyncio.sleep(30)
         finally:
+            # Room first, then the call: a lane that is woken and still sees itself full would sleep on for ever.
             lane.flying.difference_update(flight.id for flight in flights)
             task = asyncio.current_task()
             if task is not None:  # the lane looks at once, before the task's own callback has run
@@ -496,37 +496,30 @@ class Deliver:
             verified.append((flight, signed, document))
         now = millis(self._clock.now())
         changes: list[settlement.Change] = []
+        events: list[Event] = []
+        suspects: list[tuple[str, _Flight]] = []
         reseal = False
-        for flight, signed, document in verified:
-            # If we stop here, the envelope is unsettled and is sent again; the answer will be the same bytes.
-            try:
-                async with self._db.transaction() as tx:
+        # If we stop here, the envelopes are unsettled and are sent again; the answers will be the same bytes.
+        async with self._db.transaction() as tx:
+            for flight, signed, document in verified:
+                try:
                     outcome = await settlement.apply(tx, signed, document, now)
-                    await audit.append(
-                        tx,
-                        [
-                            Event(
-                                f"message:{change.new}",
-                                change.partner,
-                                change.message_id.hex(),
-                                flight.digest.hex(),
-                                change.statement.code or change.statement.outcome or "ok",
-                            )
-                            for change in outcome.changes
-                        ],
-                        now,
-                    )
-            except Rejected as error:
-                await self._suspect(lane.partner, error.code, flight)
-                unsettled.append(flight)
-                continue
-            changes += outcome.changes
-            reseal = reseal or bool(outcome.reseal)
-            if outcome.contradictions:
-                await self._suspect(lane.partner, "contradiction", flight)
-            said = {each.message for each in document.statements}
-            if None not in said and len(said) < flight.messages:
-                unsettled.append(flight)  # the partner is silent about some of its messages
+                except Rejected as error:
+                    # Nothing of this document was written; the others stand.
+                    suspects.append((error.code, flight))
+                    unsettled.append(flight)
+                    continue
+                changes += outcome.changes
+                events += [_moved(change, flight) for change in outcome.changes]
+                reseal = reseal or bool(outcome.reseal)
+                if outcome.contradictions:
+                    suspects.append(("contradiction", flight))
+                said = {each.message for each in document.statements}
+                if None not in said and len(said) < flight.messages:
+                    unsettled.append(flight)  # the partner is silent about some of its messages
+            await audit.append(tx, events, now)
+        for code, flight in suspects:
+            await self._suspect(lane.partner, code, flight)
         if changes:
             await self._changed(changes)
         if len(unsettled) < len(flights) and not reseal:
@@ -697,6 +690,12 @@ class Deliver:
         events = [Event("message:undelivered", c.partner or "held", c.message_id.hex(), outcome=code) for c in changes]
         await audit.append(tx, events, at)
         return changes
+
+
+def _moved(change: settlement.Change, flight: _Flight) -> Event:
+    """The audit record of a message whose status moved by the answer to its envelope."""
+    code = change.statement.code or change.statement.outcome or "ok"
+    return Event(f"message:{change.new}", change.partner, change.message_id.hex(), flight.digest.hex(), code)
 
 
 def _again(row: outbox.Envelope) -> _Flight:

@@ -223,10 +223,12 @@ class Receive:
     # Checks 6 to 11: one unit
 
     async def _store(self, known: list[_Arriving], now: datetime, effects: _Effects) -> None:
+        before = await seen.find(self._db, [each.id for each in known])  # 6
         for each in known:
-            await self._before(each, effects)
-        for each in known:
-            if each.answer is None and each.refusal is None:
+            row = before.get(each.id)
+            if row is not None:
+                self._repeat(each, row, effects)
+            elif each.refusal is None:
                 self._open(each)
         fresh = [each for each in known if each.answer is None]
         if not fresh:
@@ -255,13 +257,8 @@ class Receive:
                     await self._keep(tx, each, verdicts[each.id], before, held, keys, now, effects)
         # If we stop here, all is stored; the sender asks again and gets the stored answer.
 
-    async def _before(self, each: _Arriving, effects: _Effects) -> None:
-        """Check 6: the stored answer for what came before; a refusal for the same id with other content."""
-        row = (await seen.find(self._db, [each.id])).get(each.id)
-        if row is not None:
-            self._repeat(each, row, effects)
-
     def _repeat(self, each: _Arriving, row: seen.Seen, effects: _Effects) -> None:
+        """Check 6: the stored answer for what came before; a refusal for the same id with other content."""
         if row.digest == each.digest and row.answer is not None:
             each.answer = wire.decode_signed(row.answer)
             return
@@ -487,12 +484,14 @@ class Receive:
             )  # fmt: skip
         each.answer = self._signed(each, statements)
         await seen.add(tx, [self._seen(each, "received", last), *rows])
+        wanted = {audit.NUMBERS: len(events), **({"inbox": len(items)} if items else {})}
+        numbers = await counters.take_each(tx, wanted)
         if items:
-            first = await counters.take(tx, "inbox", len(items))
+            first = numbers["inbox"]
             await inbox.add(tx, [item._replace(seq=first + index) for index, item in enumerate(items)])
             await inbox.add_arrivals(tx, [self._arrival(each, at)])
             effects.arrived += len(items)
-        await audit.append(tx, events, at)
+        await audit.append(tx, events, at, numbers[audit.NUMBERS])
 
     async def _corrects(self, tx: Transaction, sender: str, carried: Carried) -> Rejected | None:
         """Mark what a correction replaces; refuse one of an alert that did not come from this sender."""

@@ -194,15 +194,16 @@ class Submit:
         # If we stop here, nothing is stored and the caller has heard nothing: it asks again.
         try:
             async with self._db.transaction() as tx:
-                seq = await counters.take(tx, "alerts")
-                await sent.add_alerts(tx, [row._replace(seq=seq)])
+                numbers = await counters.take_each(tx, {"alerts": 1, audit.NUMBERS: 1})
+                await sent.add_alerts(tx, [row._replace(seq=numbers["alerts"])])
                 await sent.add_messages(tx, messages)
                 if key is not None:
                     until = at + IDEMPOTENCY_HOURS * 3600 * 1000
                     digest = hashlib.sha256(body).digest()
                     await sent.add_idempotent(tx, [sent.Idempotent(actor, key, digest, alert_id, until)])
                 action = "alert:corrected" if corrects else "alert:sent"
-                await audit.append(tx, [Event(action, actor, alert_id, outcome=corrects or "ok")], at)
+                event = Event(action, actor, alert_id, outcome=corrects or "ok")
+                await audit.append(tx, [event], at, numbers[audit.NUMBERS])
         except Conflict:
             # Another alert has the same reference (one in 34 thousand million), or the key was used meanwhile.
             if key is not None and (before := await sent.idempotent(self._db, actor, key)) is not None:

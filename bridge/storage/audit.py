@@ -16,6 +16,9 @@ from bridge.errors import Rejected
 from bridge.storage import counters
 from bridge.storage.database import Database, Row, Transaction
 
+NUMBERS: Final = "audit"
+"""The counter of records, for units that take several numbers at once."""
+
 TILE: Final = 256
 """How many hashes a tile stands for: leaves at level 1, tiles of the level below at every other."""
 
@@ -40,19 +43,23 @@ def leaf(record: bytes) -> bytes:
     """The leaf hash of a record's bytes."""
     return merkle.leaf_hash(pae(AUDIT, record))
 
+async def append(tx: Transaction, events: Sequence[Event], now_ms: int, first: int | None = None) -> None:
+    """Write `events` in order, numbered inside the unit that made them true.
 
-async def append(tx: Transaction, events: Sequence[Event], now_ms: int) -> None:
-    """Write `events` in order, numbered inside the unit that made them true."""
+    `first` is the number of the first of them where the unit has taken as many from `NUMBERS` already. Written with
+    the unit's next statement or its end, as all that is only written here.
+    """
     if not events:
         return
-    first = await counters.take(tx, "audit", len(events))
+    if first is None:
+        first = await counters.take(tx, NUMBERS, len(events))
     when = minute(now_ms)
     rows = []
     for seq, event in enumerate(events, first):
         made = record_of(event, seq, when)
         record = msgspec.json.encode(made)
         rows.append((seq, record, leaf(record), made.alert or None))
-    await tx.executemany("insert into audit (seq, record, leaf, alert) values (?, ?, ?, ?)", rows)
+    tx.later("insert into audit (seq, record, leaf, alert) values (?, ?, ?, ?)", rows)
 
 
 async def count(db: Database | Transaction) -> int:

@@ -65,8 +65,20 @@ class Transaction(ABC):
         """
 
     @abstractmethod
+    def later(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """Put off one statement for every row until the unit's next statement, or its end: it costs no call.
+
+        Order is kept, so whatever is asked next sees it written. What it raises comes from there: from the next
+        statement, or from leaving the block, and then nothing of the unit is stored.
+        """
+
+    @abstractmethod
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Every row of the answer. Sees what this unit has written. `insert ... returning` is allowed."""
+
+    @abstractmethod
+    async def fetch_each(self, queries: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        """The answers to several queries, in order, for the price of one call."""
 
     async def fetch_one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """The first row of the answer, or None."""

@@ -53,13 +53,13 @@ _ARRIVAL = ",".join(Arrival._fields)
 
 
 async def add(tx: Transaction, rows: Iterable[Item]) -> None:
-    """Store received alerts; Conflict when a message is there already."""
-    await tx.executemany(f"insert into inbox ({_ITEM}) values ({','.join('?' * len(Item._fields))})", list(rows))
+    """Store received alerts, by the end of the unit, which is a Conflict when a message is there already."""
+    tx.later(f"insert into inbox ({_ITEM}) values ({','.join('?' * len(Item._fields))})", list(rows))
 
 
 async def add_arrivals(tx: Transaction, rows: Iterable[Arrival]) -> None:
-    """Store the evidence of how envelopes came."""
-    await tx.executemany(
+    """Store the evidence of how envelopes came, by the end of the unit."""
+    tx.later(
         f"insert into arrivals ({_ARRIVAL}) values ({','.join('?' * len(Arrival._fields))})", list(rows)
     )
 

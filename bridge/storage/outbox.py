@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Transaction
 
 
 class ToSeal(NamedTuple):
@@ -68,13 +68,13 @@ async def to_seal(db: Database | Transaction, partner: str, now: int, limit: int
 
 
 async def add_envelopes(tx: Transaction, rows: Iterable[tuple[Envelope, Sequence[bytes]]]) -> None:
-    """Keep sealed envelopes and say which messages each carries."""
+    """Keep sealed envelopes and say which messages each carries, by the end of the unit."""
     rows = list(rows)
-    await tx.executemany(
+    tx.later(
         f"insert into envelopes ({_ENVELOPE}) values ({','.join('?' * len(Envelope._fields))})",
         [envelope for envelope, _ in rows],
     )
-    await tx.executemany(
+    tx.later(
         "update messages set envelope_id = ? where id = ?",
         [(envelope.id, message) for envelope, messages in rows for message in messages],
     )
@@ -132,9 +132,23 @@ async def envelopes(db: Database | Transaction, ids: Sequence[bytes]) -> dict[by
     return {row[0]: Envelope(*row) for row in rows}
 
 
+class Posted(NamedTuple):
+    """What a receipt is held against: the envelope that was sent, without its bytes."""
+
+    id: bytes
+    partner: str
+    digest: bytes
+
+
+def posted(ids: Sequence[bytes]) -> tuple[str, Parameters]:
+    """The query for rows of :class:`Posted`."""
+    marks = ",".join("?" * len(ids))
+    return f"select {','.join(Posted._fields)} from envelopes where id in ({marks})", tuple(ids)
+
+
 async def settle(tx: Transaction, ids: Iterable[bytes], now: int) -> None:
-    """A signed answer came (or the time is over): the sealed bytes go, the evidence stays."""
-    await tx.executemany(
+    """A signed answer came (or the time is over): the sealed bytes go by the end of the unit, the evidence stays."""
+    tx.later(
         "update envelopes set settled_at = ?, sealed = null where id = ? and settled_at is null",
         [(now, each) for each in ids],
     )

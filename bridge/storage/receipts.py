@@ -17,8 +17,8 @@ class Receipt(NamedTuple):
 
 
 async def add(tx: Transaction, rows: Iterable[Receipt]) -> None:
-    """Keep documents; one that is there already is the same bytes."""
-    await tx.executemany(
+    """Keep documents, by the end of the unit; one that is there already is the same bytes."""
+    tx.later(
         "insert into receipts (digest, issuer, document, signatures, at) values (?, ?, ?, ?, ?) on conflict do nothing",
         list(rows),
     )

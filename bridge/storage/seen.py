@@ -29,8 +29,8 @@ async def find(db: Database | Transaction, ids: Sequence[bytes]) -> dict[bytes, 
 
 
 async def add(tx: Transaction, rows: Iterable[Seen]) -> None:
-    """Remember these ids; Conflict if one was there."""
-    await tx.executemany(
+    """Remember these ids, by the end of the unit, which is a Conflict if one was there."""
+    tx.later(
         "insert into seen (id, partner, digest, verdict, answer, until) values (?, ?, ?, ?, ?, ?)", list(rows)
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Transaction
 
 REROUTED = "rerouted"
 """Code of a message whose part of the alert went to another recipient."""
@@ -88,23 +88,23 @@ def _among(count: int) -> str:
 
 
 async def add_alerts(tx: Transaction, rows: Iterable[Alert]) -> None:
-    """Store alerts; Conflict when an id or reference exists."""
-    await tx.executemany(_insert("alerts", _ALERT), list(rows))
+    """Store alerts, by the end of the unit, which is a Conflict when an id or reference exists."""
+    tx.later(_insert("alerts", _ALERT), list(rows))
 
 
 async def add_messages(tx: Transaction, rows: Iterable[Message]) -> None:
-    """Put messages in the outbox."""
-    await tx.executemany(_insert("messages", _MESSAGE), list(rows))
+    """Put messages in the outbox, by the end of the unit."""
+    tx.later(_insert("messages", _MESSAGE), list(rows))
 
 
 async def add_statements(tx: Transaction, rows: Iterable[Statement]) -> None:
-    """Record what was said; saying the same twice is the same as once."""
-    await tx.executemany(_insert("statements", _STATEMENT) + " on conflict do nothing", list(rows))
+    """Record what was said, by the end of the unit; saying the same twice is the same as once."""
+    tx.later(_insert("statements", _STATEMENT) + " on conflict do nothing", list(rows))
 
 
 async def add_idempotent(tx: Transaction, rows: Iterable[Idempotent]) -> None:
-    """Keep results under their keys; Conflict when a key is in use."""
-    await tx.executemany(_insert("idempotency", _IDEMPOTENT), list(rows))
+    """Keep results under their keys, by the end of the unit, which is a Conflict when a key is in use."""
+    tx.later(_insert("idempotency", _IDEMPOTENT), list(rows))
 
 
 async def idempotent(db: Database | Transaction, actor: str, key: str) -> Idempotent | None:
@@ -158,14 +158,22 @@ async def messages(db: Database | Transaction, ids: Sequence[bytes]) -> dict[byt
     return {row[0]: Message(*row) for row in rows}
 
 
-async def messages_in(db: Database | Transaction, envelope_ids: Sequence[bytes]) -> list[Message]:
-    """The messages that these envelopes carry."""
-    if not envelope_ids:
-        return []
-    rows = await db.fetch(
-        f"select {_MESSAGE} from messages where envelope_id in ({_among(len(envelope_ids))})", tuple(envelope_ids)
-    )
-    return [Message(*row) for row in rows]
+class Standing(NamedTuple):
+    """How a message that was sent stands, as receipts move it."""
+
+    id: bytes
+    alert_id: str | None
+    envelope_id: bytes
+    status: str
+    status_at: int
+    code: str | None
+    settled_at: int | None
+
+
+def standing_in(envelope_ids: Sequence[bytes]) -> tuple[str, Parameters]:
+    """The query for rows of :class:`Standing`: the messages that these envelopes carry."""
+    among = _among(len(envelope_ids))
+    return f"select {','.join(Standing._fields)} from messages where envelope_id in ({among})", tuple(envelope_ids)
 
 
 async def statements_of(db: Database | Transaction, message_ids: Sequence[bytes]) -> list[Statement]:
@@ -180,8 +188,11 @@ async def statements_of(db: Database | Transaction, message_ids: Sequence[bytes]
 
 
 async def set_status(tx: Transaction, rows: Iterable[tuple[str, int, str | None, int | None, bytes]]) -> None:
-    """Write (status, status_at, code, settled_at, message id); a message once settled stays so."""
-    await tx.executemany(
+    """Write (status, status_at, code, settled_at, message id); a message once settled stays so.
+
+    By the end of the unit.
+    """
+    tx.later(
         "update messages set status = ?, status_at = ?, code = ?, settled_at = coalesce(settled_at, ?) where id = ?",
         list(rows),
     )

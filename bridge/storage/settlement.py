@@ -68,10 +68,12 @@ async def apply(tx: Transaction, signed: Signed, document: ReceiptsDocument, now
     Raises Rejected `forged-receipt` before anything is written.
     """
     ids = list(dict.fromkeys(bytes.fromhex(each.envelope) for each in document.statements))
-    envelopes = await outbox.envelopes(tx, ids)
-    carried: dict[bytes, dict[str, sent.Message]] = defaultdict(dict)
-    for message in await sent.messages_in(tx, ids):
-        carried[message.envelope_id or b""][message.id.hex()] = message
+    posted, inside = await tx.fetch_each([outbox.posted(ids), sent.standing_in(ids)])
+    envelopes = {row[0]: outbox.Posted(*row) for row in posted}
+    carried: dict[bytes, dict[str, sent.Standing]] = defaultdict(dict)
+    for row in inside:
+        message = sent.Standing(*row)
+        carried[message.envelope_id][message.id.hex()] = message
     said = []
     for statement in document.statements:
         envelope = envelopes.get(bytes.fromhex(statement.envelope))

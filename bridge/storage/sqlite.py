@@ -97,6 +97,13 @@ def _sentence(error: sqlite3.Error | _Lost) -> BridgeError | None:
 class _Thread(aiosqlite.Connection):
     """A connection and its thread. Runs any function of the raw connection there, in order, for one thread hop."""
 
+    def post(self, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+        """Put the function in the thread's line before this returns. Its answer, or error, may go unread."""
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        result.add_done_callback(_read_or_not)
+        self._tx.put_nowait((result, partial(function, self._conn, *arguments)))
+        return result
+
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """The function's answer. A cancelled caller stops waiting; the function still runs, in its turn."""
         result: T = await self._execute(partial(function, self._conn, *arguments))  # type: ignore[no-untyped-call]
@@ -107,36 +114,44 @@ class _Session:
     """What the writer's thread knows of the open transaction. Every method runs on that thread."""
 
     def __init__(self) -> None:
+        self.begun = False
         self.savepoint = False
 
-    def begin(self, raw: sqlite3.Connection, first: bool) -> None:
-        """Open a unit: the transaction itself for the first of a group, a savepoint for those that join."""
-        if first:
+    def begin(self, raw: sqlite3.Connection) -> None:
+        """Open a unit behind a savepoint of its own; the first of a group opens the transaction too."""
+        if not self.begun:
             raw.execute("BEGIN IMMEDIATE")
+            self.begun = True
             self.savepoint = False
-            return
-        if not raw.in_transaction:
+        elif not raw.in_transaction:
             raise _Lost
         if self.savepoint:
             raw.execute("RELEASE unit")
         raw.execute("SAVEPOINT unit")
         self.savepoint = True
 
-    def undo(self, raw: sqlite3.Connection, first: bool) -> None:
-        """Undo the unit opened last and nothing else. If even that fails, undo the group: its commit then fails."""
+    def undo(self, raw: sqlite3.Connection, whole: bool) -> None:
+        """Undo the unit opened last and nothing else; `whole` when no other stands in the transaction.
+
+        If even that fails, undo the group: its commit then fails.
+        """
+        if whole:
+            self.begun = False
         if not raw.in_transaction:
             return
         try:
-            raw.execute("ROLLBACK" if first else "ROLLBACK TO unit")
+            raw.execute("ROLLBACK" if whole else "ROLLBACK TO unit")
         except sqlite3.Error:
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
 
     def commit(self, raw: sqlite3.Connection) -> None:
         """Make the group durable or undo it whole."""
-        self.savepoint = False
+        begun, self.begun = self.begun, False
         if not raw.in_transaction:
-            raise _Lost
+            if begun:
+                raise _Lost
+            return
         try:
             raw.execute("COMMIT")
         except BaseException:
@@ -164,22 +179,26 @@ class SqliteTransaction(Transaction):
         self.first = first
         self.asked = False
         self.over = False
+        self._put_off: list[tuple[str, Iterable[Parameters]]] = []
         self._begun = False  # touched on the writer's thread alone
 
-    def _open(self, raw: sqlite3.Connection) -> None:
+    def _open(self, raw: sqlite3.Connection, put_off: Iterable[tuple[str, Iterable[Parameters]]]) -> None:
         if not self._begun:
-            self._session.begin(raw, self.first)
+            self._session.begin(raw)
             self._begun = True
         elif not raw.in_transaction:
             raise _Lost
+        for sql, rows in put_off:
+            raw.executemany(sql, rows)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self.over:
             raise RuntimeError("a unit was used outside its block")
         self.asked = True
+        put_off, self._put_off = self._put_off, []
 
         def opened(raw: sqlite3.Connection) -> T:
-            self._open(raw)
+            self._open(raw, put_off)
             return work(raw)
 
         try:
@@ -190,10 +209,30 @@ class SqliteTransaction(Transaction):
                 raise
         raise told
 
+    def end(self) -> "asyncio.Future[None] | None":
+        """Nothing more comes: what was put off goes into the thread's line, and its outcome is given if there is any.
+
+        Not waited for, so that the next unit, or the commit, stands in the line right behind it.
+        """
+        self.over = True
+        if not self._put_off:
+            return None
+        self.asked = True
+        return self._thread.post(self._end, self._put_off)
+
+    def _end(self, raw: sqlite3.Connection, put_off: Iterable[tuple[str, Iterable[Parameters]]]) -> None:
+        try:
+            self._open(raw, put_off)
+        except BaseException:
+            # Others may stand in the transaction by now, and a commit comes for certain: this unit alone is undone.
+            if self._begun:
+                self._session.undo(raw, whole=False)
+            raise
+
     def undo(self, raw: sqlite3.Connection) -> None:
         """Runs on the writer's thread, behind every statement of the unit."""
         if self._begun:
-            self._session.undo(raw, self.first)
+            self._session.undo(raw, whole=self.first)
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """See :meth:`Transaction.execute`."""
@@ -205,12 +244,23 @@ class SqliteTransaction(Transaction):
 
     async def executemany(self, sql: str, rows: Iterable[Parameters]) -> int:
         """See :meth:`Transaction.executemany`."""
-        held = rows if isinstance(rows, list | tuple) else list(rows)
+        held = _held(rows)
         return await self._run(lambda raw: raw.executemany(sql, held).rowcount)
+
+    def later(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """See :meth:`Transaction.later`."""
+        if self.over:
+            raise RuntimeError("a unit was used outside its block")
+        if held := _held(rows):
+            self._put_off.append((sql, held))
 
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """See :meth:`Transaction.fetch`."""
         return await self._run(lambda raw: raw.execute(sql, parameters).fetchall())
+
+    async def fetch_each(self, queries: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        """See :meth:`Transaction.fetch_each`."""
+        return await self._run(lambda raw: [raw.execute(sql, row).fetchall() for sql, row in queries])
 
 
 class Sqlite(Database):
@@ -328,7 +378,7 @@ class Sqlite(Database):
             else:
                 self._pass_on()
             raise
-        unit.over = True
+        ended = unit.end()
         if not unit.asked:
             self._pass_on()
             return
@@ -337,6 +387,12 @@ class Sqlite(Database):
         self._pass_on()
         # If we are cancelled here, the commit goes on: the unit will be whole.
         failure = await asyncio.shield(group.outcome)
+        if ended is not None:
+            await asyncio.wait((ended,))
+            if (failed := ended.exception()) is not None:
+                if not isinstance(failed, sqlite3.Error | _Lost):
+                    raise failed
+                failure = failed
         if failure is not None:
             told = _sentence(failure) if isinstance(failure, sqlite3.Error | _Lost) else None
             raise told or unavailable("The change could not be stored.")
@@ -513,6 +569,16 @@ class Sqlite(Database):
 
 def _read(raw: sqlite3.Connection, sql: str, parameters: Parameters) -> list[Row]:
     return raw.execute(sql, parameters).fetchall()
+
+
+def _held(rows: Iterable[Parameters]) -> Sequence[Parameters]:
+    return rows if isinstance(rows, list | tuple) else list(rows)
+
+
+def _read_or_not(result: "asyncio.Future[Any]") -> None:
+    """An error that nobody waits for any more is no fault to be logged."""
+    if not result.cancelled():
+        result.exception()
 
 
 def _nothing(raw: sqlite3.Connection) -> None:
