@@ -449,13 +449,6 @@ class Receive:
                     refusal = await self._corrects(tx, each.header.sender, verdict.accepted.carried)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
                     refusal = _taken(held, verdict.accepted.carried, each.header.sender)
-                if refusal is None and verdict.accepted and verdict.accepted.withdrawal:
-                    refusal, woken = await self._taken_back(
-                        tx, each.header.sender, verdict.accepted.withdrawal, at, until
-                    )
-                    effects.wake |= woken
-                if refusal is None and verdict.accepted and verdict.accepted.carried:
-                    refusal = await self._corrects(tx, each.header.sender, verdict.accepted.carried)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
                     item = self._item(each, verdict.accepted, verdict.accepted.carried, keys[message.id], now)
                     items.append(item)
