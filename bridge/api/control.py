@@ -35,10 +35,9 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who suspends, resumes or revokes, and why."""
+    """Who suspends, resumes or revokes."""
 
     admin: Text = "operator"
-    reason: Text | None = None
 
 
 class Shorter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -153,37 +153,34 @@ _REACHING = {"name", "address", "connection", "tls"}
 @partner.command()
 @click.argument("node_id", metavar="ID")
 @click.option("--admin", metavar="NAME", help="Who decided it.")
-@click.option("--reason", metavar="TEXT", help="Why; kept in the audit log.")
 @pass_state
-def suspend(state: State, node_id: str, admin: str | None, reason: str | None) -> None:
+def suspend(state: State, node_id: str, admin: str | None) -> None:
     """Stop exchanging alerts with a partner for the time being; what waits is kept."""
-    _decide(state, node_id, "suspend", admin, reason, "is suspended; nothing is sent to it or taken from it.")
+    _decide(state, node_id, "suspend", admin, "is suspended; nothing is sent to it or taken from it.")
 
 
 @partner.command()
 @click.argument("node_id", metavar="ID")
 @click.option("--admin", metavar="NAME", help="Who decided it.")
-@click.option("--reason", metavar="TEXT", help="Why; kept in the audit log.")
 @pass_state
-def resume(state: State, node_id: str, admin: str | None, reason: str | None) -> None:
+def resume(state: State, node_id: str, admin: str | None) -> None:
     """Exchange alerts with a suspended partner again."""
-    _decide(state, node_id, "resume", admin, reason, "is active again.")
+    _decide(state, node_id, "resume", admin, "is active again.")
 
 
 @partner.command()
 @click.argument("node_id", metavar="ID")
 @click.option("--admin", metavar="NAME", help="Who decided it.")
-@click.option("--reason", metavar="TEXT", help="Why; kept in the audit log.")
 @click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
 @pass_state
-def revoke(state: State, node_id: str, admin: str | None, reason: str | None, yes: bool) -> None:
+def revoke(state: State, node_id: str, admin: str | None, yes: bool) -> None:
     """End the exchange with a partner for good. Its keys are never trusted again."""
     certain(f"End the exchange with {node_id} for good?", yes=yes)
-    _decide(state, node_id, "revoke", admin, reason, "is revoked; its keys are never trusted again.")
+    _decide(state, node_id, "revoke", admin, "is revoked; its keys are never trusted again.")
 
 
-def _decide(state: State, node_id: str, verb: str, admin: str | None, reason: str | None, told: str) -> None:
-    given = {name: value for name, value in (("admin", admin), ("reason", reason)) if value}
+def _decide(state: State, node_id: str, verb: str, admin: str | None, told: str) -> None:
+    given = {"admin": admin} if admin else {}
     answer = state.node(offline=True).post(f"{_at(node_id)}/{verb}", json=given)
     state.show(answer, lambda: screen.out(f"{screen.named(answer)} {told}"))
 
