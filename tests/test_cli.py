@@ -665,8 +665,8 @@ def test_what_cannot_be_undone_is_confirmed(node: Told, capsys: pytest.CaptureFi
     assert "--yes" in capsys.readouterr().err
     assert node.asked == []
     node.says("POST /control/partners/croydon-mash/revoke", {**PARTNER, "state": "revoked"})
-    assert node.bridge("partner", "revoke", "croydon-mash", "--yes", "--reason", "closed") == 0
-    assert json.loads(node.asked[0][3]) == {"reason": "closed"}
+    assert node.bridge("partner", "revoke", "croydon-mash", "--yes", "--admin", "ann") == 0
+    assert json.loads(node.asked[0][3]) == {"admin": "ann"}
 
 
 @pytest.mark.parametrize("ok", [True, False], ids=["in order", "not in order"])
