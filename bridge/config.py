@@ -5,6 +5,7 @@ is not known is refused with its path, because a setting that is misspelt is a s
 doors (nodes.app, cli) read settings; every other part is given values.
 """
 
+import functools
 import json
 import re
 import tomllib
@@ -403,9 +404,15 @@ def example() -> str:
     return "\n".join(lines) + "\n"
 
 
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """The types of a section's settings, with what they are annotated with: slow to find, and always the same."""
+    return typing.get_type_hints(kind, include_extras=True)
+
+
 def _sections(value: msgspec.Struct, kind: type, path: tuple[str, ...], *, everything: bool) -> Iterator[str]:
     own, tables = [], []
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     for field in msgspec.structs.fields(kind):
         item = getattr(value, field.name)
         if isinstance(item, msgspec.Struct):

@@ -68,10 +68,10 @@ def statements(sql: str, ddl: Mapping[str, str] | None = None) -> list[str]:
     for word, native in (ddl or {}).items():
         sql = re.sub(rf"\b{re.escape(word)}\b", native, sql, flags=re.IGNORECASE)
     found, start = [], 0
-    for at, character in enumerate(sql):
-        if character == ";" and sqlite3.complete_statement(sql[start : at + 1]):
-            statement = sql[start : at + 1].strip()
-            start = at + 1
+    for semicolon in re.finditer(";", sql):
+        if sqlite3.complete_statement(sql[start : semicolon.end()]):
+            statement = sql[start : semicolon.end()].strip()
+            start = semicolon.end()
             if _COMMENT.sub("", statement).strip(" \t\r\n;"):
                 found.append(statement)
     if _COMMENT.sub("", sql[start:]).strip():
