@@ -1,6 +1,7 @@
 """`bridge demo`: real nodes on this machine play the scenarios, and each must end as it says."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -15,7 +16,7 @@ from bridge.demo import scenarios, show
 from bridge.demo.hosts import Forked, first, fork
 from bridge.demo.play import Playing, played
 from bridge.demo.processes import Child, forked
-from bridge.demo.stage import HOSTS, raised
+from bridge.demo.stage import Progress, processes_for, raised
 
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -28,7 +29,7 @@ def run_demo(keep: bool, as_json: bool, console: Console, directory: Path | None
     when the scenarios cannot be read or the nodes not be started.
     """
     script = scenarios.load(directory or scenarios.shipped())
-    hosts = [fork() for _ in range(HOSTS)]
+    hosts = [fork() for _ in range(processes_for(script))]
     try:
         return asyncio.run(_stoppable(keep, as_json, console, script, hosts))
     except ExceptionGroup as group:
@@ -53,6 +54,8 @@ async def _stoppable(
     try:
         return await work
     except asyncio.CancelledError:
+        if not as_json:
+            console.print("Stopped before the end. Nothing is left behind.")
         return 128 + came[0] if came else 1
 
 
@@ -61,7 +64,10 @@ async def _demo(
 ) -> int:
     started = time.monotonic()
     screen = show.Screen(console, silent=as_json)
-    async with raised(script, hosts, screen.tell) as stage:
+    progress = Progress(len(script.actors))
+    async with contextlib.AsyncExitStack() as up:
+        with screen.getting_ready(progress):
+            stage = await up.enter_async_context(raised(script, hosts, progress, screen.tell))
         screen.ready(stage)
         playing = [Playing(scenario) for scenario in script.scenarios]
         with screen.following(playing):

@@ -2,8 +2,9 @@
 
 A host is a process with several nodes in it: each is whole, with its own directory, keys, database, port, certificate
 and control socket, and talks to the others over TLS like any. It makes them, introduces them to their partners, and
-puts them to work. `python -m bridge.demo.hosts DIR` runs one node that was made so, as `bridge run` does. Both end
-when their standard input does, so that nothing outlives a demo that was killed.
+puts them to work. Another kind of process runs one node that was made so, as `bridge run` does; it is forked like a
+host the first time, and `python -m bridge.demo.hosts DIR` when the node starts again. All end when their standard
+input does, so that nothing outlives a demo that was killed.
 
 Over standard input and output goes one JSON object a line; logs go to standard error.
 """
@@ -70,8 +71,15 @@ class Introduction(msgspec.Struct, frozen=True):
     valid_to: date | None = None
 
 
-class Share(msgspec.Struct, frozen=True):
-    """Told to a host first: the nodes it makes, and the file that its log goes to."""
+class Alone(msgspec.Struct, frozen=True, tag=True):
+    """Told to a forked process: run the one node in this directory. Its log goes to the file."""
+
+    log: str
+    directory: str
+
+
+class Share(msgspec.Struct, frozen=True, tag=True):
+    """Told to a forked process: host these nodes, which it makes. Its log goes to the file."""
 
     log: str
     places: list[Place]
@@ -139,15 +147,11 @@ class _Host:
         self._met: asyncio.Future[Meet] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
 
-    async def run(self) -> None:
-        """Do what the demo asks until its end of the line closes."""
+    async def run(self, share: Share) -> None:
+        """Make these nodes and let them work until the demo's end of the line closes."""
         loop = asyncio.get_running_loop()
         lines = asyncio.StreamReader(limit=LINE_LIMIT)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-        if not (line := await lines.readline()):
-            return
-        share = msgspec.json.decode(line, type=Share)
-        os.dup2(os.open(share.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(0, "rb", 0))
         async with asyncio.TaskGroup() as nodes:
             for place in share.places:
                 nodes.create_task(self._live(place))
@@ -201,9 +205,9 @@ async def _introduce(node: app.Node, partners: Sequence[Introduction]) -> None:
             )
 
 
-async def _hosted() -> int:
+async def _hosted(share: Share) -> int:
     try:
-        await _Host().run()
+        await _Host().run(share)
     except ExceptionGroup as group:
         error = first(group)
         if isinstance(error, BridgeError):
@@ -229,7 +233,7 @@ def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class Forked(NamedTuple):
-    """A host as whoever forked it holds it: its process, where it tells, and where it is told."""
+    """A process as whoever forked it holds it: its number, where it tells, and where it is told."""
 
     pid: int
     told: int
@@ -237,7 +241,7 @@ class Forked(NamedTuple):
 
 
 def fork() -> Forked:
-    """A new host, as a copy of this process: what takes half a second to import is there already.
+    """A process that waits to be told what to be, as a copy of this one: what takes long to import is there already.
 
     To be called before this process has threads or a loop.
     """
@@ -245,25 +249,42 @@ def fork() -> Forked:
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        _host(told[0], tell[1])
+        _forked(told[0], tell[1])
     os.close(told[0])
     os.close(tell[1])
     return Forked(pid, tell[0], told[1])
 
 
-def _host(told: int, tell: int) -> NoReturn:
+def _forked(told: int, tell: int) -> NoReturn:
     status = 1
     try:
-        os.setsid()  # Ctrl-C is for the demo alone: it ends its hosts in good order
+        os.setsid()  # Ctrl-C is for the demo alone: it ends its processes in good order
         os.dup2(told, 0)
         os.dup2(tell, 1)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        os.umask(0o077)
-        logs.set_up("info", SystemClock())
-        logs.catch_uncaught()
-        status = asyncio.run(_hosted())
+        status = _become(_first_line())
     finally:
         os._exit(status)  # nothing of the process it was forked from may run to its end here
+
+
+def _first_line() -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n") and (byte := os.read(0, 1)):
+        line += byte
+    return bytes(line)
+
+
+def _become(line: bytes) -> int:
+    if not line:
+        return 0
+    part: Alone | Share = msgspec.json.decode(line, type=Alone | Share)
+    os.dup2(os.open(part.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+    if isinstance(part, Alone):
+        return main(Path(part.directory))
+    os.umask(0o077)
+    logs.set_up("info", SystemClock())
+    logs.catch_uncaught()
+    return asyncio.run(_hosted(part))
 
 
 def main(directory: Path) -> int:

@@ -21,7 +21,7 @@ from bridge.envelopes import Signature
 from bridge.errors import Rejected, Unavailable
 from bridge.receipts import STATUSES, Status
 
-PATIENCE: Final = 12.0
+PATIENCE: Final = 20.0
 """Seconds without news after which an alert is taken to have ended where it is."""
 
 LOOK_SECONDS: Final = 0.2
@@ -34,7 +34,7 @@ _NEVER_MORE: Final = {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED, Statu
 
 @dataclass
 class Playing:
-    """One scenario under way. `line` is what a person is shown of it; `steps` is where each copy stands."""
+    """One scenario under way. `line` is how far it is before it is sent; `steps` is where each copy stands."""
 
     scenario: Scenario
     line: str = "waits"
@@ -112,7 +112,7 @@ class _Play:
             question=question,
             live_code=live,
         )
-        playing.line = seen.reference
+        playing.steps.update({leg["node"] or "held": leg["status"] for leg in sent["route"]})
         waited, back = None, None
         if expect.dark is not None:
             waited, offered = await self._in_the_dark(playing)

@@ -70,6 +70,9 @@ class Child:
         """End it in good order, or by SIGKILL when that takes too long."""
         for transport in self._transports:
             transport.close()
+        if not self._transports:
+            os.close(self._told)
+            os.close(self._tell)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self._gone()

@@ -179,9 +179,10 @@ class Script(msgspec.Struct, frozen=True):
         return max(dict.fromkeys(rows), key=rows.count, default="")
 
     @property
-    def dark(self) -> tuple[str, ...]:
-        """The nodes that are away while an alert is sent to them."""
-        return tuple(dict.fromkeys(s.expect.dark.node for s in self.scenarios if s.expect.dark is not None))
+    def alone(self) -> tuple[str, ...]:
+        """The nodes that will be killed, and so need a process of their own: the busiest, and those that are dark."""
+        dark = (scenario.expect.dark.node for scenario in self.scenarios if scenario.expect.dark is not None)
+        return tuple(dict.fromkeys(node for node in (self.busiest, *dark) if node and node not in self.senders))
 
     @property
     def senders(self) -> tuple[str, ...]:

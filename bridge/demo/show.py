@@ -2,8 +2,7 @@
 
 import contextlib
 import shlex
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from bridge import areas, vocabulary
 from bridge.demo.play import Ended, Playing
-from bridge.demo.stage import Stage
+from bridge.demo.stage import Progress, Stage
 from bridge.demo.verdict import Copy, Receipt
 from bridge.receipts import STATUSES, Status
 
@@ -28,8 +27,6 @@ class Screen:
     def __init__(self, console: Console, *, silent: bool) -> None:
         self._console = console
         self._silent = silent
-        self._playing: Sequence[Playing] = ()
-        self._lock = threading.Lock()
 
     def tell(self, text: str) -> None:
         """One line about how far it is."""
@@ -45,30 +42,43 @@ class Screen:
         )
 
     @contextlib.contextmanager
+    def getting_ready(self, progress: Progress) -> Iterator[None]:
+        """While the block runs, count the nodes on a terminal as they are made and put to work."""
+
+        def counted() -> RenderableType:
+            return Text(f"{progress.made} of {progress.nodes} made, {progress.at_work} at work", style="dim")
+
+        with self._drawn(counted):
+            yield
+
+    @contextlib.contextmanager
     def following(self, playing: Sequence[Playing]) -> Iterator[None]:
-        """While the block runs, show where every alert stands; on a terminal in a table that is drawn again and again."""
-        self._playing = playing
+        """While the block runs, show where every alert stands: on a terminal, in a table drawn again and again."""
+        with self._drawn(lambda: self._table(playing)):
+            yield
+
+    @contextlib.contextmanager
+    def _drawn(self, renderable: Callable[[], RenderableType]) -> Iterator[None]:
         if self._silent or not self._console.is_terminal:
             yield
             return
-        with Live(get_renderable=self._table, console=self._console, refresh_per_second=6, transient=True):
+        with Live(get_renderable=renderable, console=self._console, refresh_per_second=6, transient=True):
             yield
 
-    def _table(self) -> RenderableType:
-        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=True)
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(ratio=1)
-        with self._lock:
-            rows = list(self._playing)
-        # What has ended makes room when the screen is low: the rest must be seen to move.
-        room = self._console.size.height - 4
-        under_way = [each for each in rows if not each.over]
-        shown = rows if len(rows) <= room else under_way[:room]
-        for each in shown:
-            table.add_row(str(each.scenario.number), each.line, _steps(each))
-        over = len(rows) - len(under_way)
-        return Group(table, Text(f"{over} of {len(rows)} alerts have all their receipts", style="bold"))
+    def _table(self, playing: Sequence[Playing]) -> RenderableType:
+        table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
+        table.add_column("", justify="right", no_wrap=True, width=2)
+        table.add_column("from", no_wrap=True, width=max(len(each.scenario.sender.node) for each in playing))
+        table.add_column("to, and where it stands", ratio=1)
+        rows = [(each, _steps(each)) for each in list(playing)]
+        over = sum(each.over for each, _ in rows)
+        # What has ended makes room when the screen is too low for all: the rest must be seen to move.
+        width = max(self._console.width - 32, 20)
+        if sum(-(-len(steps) // width) for _, steps in rows) > self._console.height - 5:
+            rows = [row for row in rows if not row[0].over][: max((self._console.height - 5) // 2, 1)]
+        for each, steps in rows:
+            table.add_row(str(each.scenario.number), each.scenario.sender.node, steps)
+        return Group(table, Text(f"{over} of {len(playing)} alerts have all their receipts", style="bold"))
 
     # The report
 
@@ -217,8 +227,8 @@ def document(
 
 
 def _steps(playing: Playing) -> Text:
-    text = Text()
-    for node, status in playing.steps.items():
+    text = Text("" if playing.steps else playing.line, style="dim" if not playing.steps else "")
+    for node, status in list(playing.steps.items()):
         if text:
             text.append("  ")
         text.append(f"{node} ")

@@ -25,7 +25,7 @@ import aiohttp
 import msgspec
 
 from bridge import wire
-from bridge.demo.hosts import ADMINISTRATORS, Introduction, Made, Meet, Place, Share, first
+from bridge.demo.hosts import ADMINISTRATORS, Alone, Introduction, Made, Meet, Place, Share, first
 from bridge.demo.processes import Child, spawned
 from bridge.demo.scenarios import Actor, Script
 from bridge.errors import Misconfigured, Unavailable
@@ -68,6 +68,15 @@ class House:
         return f"House({self.actor.id})"
 
 
+@dataclass
+class Progress:
+    """How far the nodes are, for whoever watches."""
+
+    nodes: int
+    made: int = 0
+    at_work: int = 0
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What a node's interface answered: the HTTP status, and the JSON decoded."""
 
@@ -94,6 +103,8 @@ class Stage:
     pairs: tuple[tuple[str, str], ...]
     shares: dict[str, list[str]]
     children: list[Child]
+    spare: list[Child]
+    progress: Progress
     ready_seconds: float = 0.0
     restarts: list[str] = field(default_factory=list)
     _call: Transport = field(default_factory=lambda: Transport(allow_loopback=True, user_agent="bridge-demo"))
@@ -169,9 +180,13 @@ class Stage:
     async def start(self, node: str) -> None:
         """Start a node in its own process; returns when both its doors are open."""
         house = self.houses[node]
-        house.child = spawned(house.directory, self.log(node))
-        self.children.append(house.child)
-        await house.child.connect()
+        if self.spare:
+            house.child = await self.spare.pop().connect()
+            house.child.tell(Alone(str(self.log(node)), house.place.directory))
+        else:
+            house.child = spawned(house.directory, self.log(node))
+            self.children.append(house.child)
+            await house.child.connect()
         # The process writes its number down when both doors are open.
         pid = house.directory / "run" / "pid"
         while not (pid.exists() and pid.read_text().strip() == str(house.child.pid)):
@@ -193,16 +208,23 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def processes_for(script: Script) -> int:
+    """How many processes the nodes of the script are divided between at first."""
+    return HOSTS + len(script.alone)
+
+
 @contextlib.asynccontextmanager
-async def raised(script: Script, hosts: Sequence[Child], tell: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def raised(
+    script: Script, hosts: Sequence[Child], progress: Progress, tell: Callable[[str], None]
+) -> AsyncIterator[Stage]:
     """Every node of the script, up; when the block ends, whatever way, no process and no file is left.
 
-    `hosts` are three that were forked for it. `tell` is told how far it is. Raises Misconfigured and Unavailable when
+    `hosts` are as many processes as :func:`processes_for` says, forked for it. `tell` and `progress` are told how far it is. Raises Misconfigured and Unavailable when
     a node cannot be made or started.
     """
     stage: Stage | None = None
     try:
-        stage = _stage(script, _directory(), hosts)
+        stage = _stage(script, _directory(), hosts, progress)
         await _raise(script, stage, tell)
         yield stage
     finally:
@@ -237,7 +259,7 @@ def _no_room(place: Path, number: int) -> Misconfigured:
     )
 
 
-def _stage(script: Script, directory: Path, hosts: Sequence[Child]) -> Stage:
+def _stage(script: Script, directory: Path, hosts: Sequence[Child], progress: Progress) -> Stage:
     houses = _houses(script, directory)
     names = ("senders", "recipients-1", "recipients-2")
     shares = {name: share for name, share in zip(names, _shares(script, houses), strict=True) if share}
@@ -245,7 +267,7 @@ def _stage(script: Script, directory: Path, hosts: Sequence[Child]) -> Stage:
         for node in share:
             if not houses[node].place.alone:
                 houses[node].process = name
-    return Stage(directory, houses, script.pairs(), shares, list(hosts))
+    return Stage(directory, houses, script.pairs(), shares, list(hosts), list(hosts[HOSTS:]), progress)
 
 
 async def _raise(script: Script, stage: Stage, tell: Callable[[str], None]) -> None:
@@ -284,18 +306,25 @@ async def _followed(
         if isinstance(told, Made):
             house.invite, house.fingerprint = told.invite, told.fingerprint
             house.descriptor = wire.decode_descriptor(wire.decode_invite(told.invite).document)
-            if all(each.invite for each in stage.houses.values()):
+            stage.progress.made += 1
+            if stage.progress.made == len(stage.houses):
                 made.set()
         else:
             house.token = told.token
             waiting.discard(told.node)
             if house.place.alone:
-                work.create_task(stage.start(told.node))
+                work.create_task(_at_work(stage, told.node))
+            else:
+                stage.progress.at_work += 1
+
+
+async def _at_work(stage: Stage, node: str) -> None:
+    await stage.start(node)
+    stage.progress.at_work += 1
 
 
 def _houses(script: Script, directory: Path) -> dict[str, House]:
     ports = free_ports(len(script.actors))
-    alone = {script.busiest, *script.dark} - set(script.senders)
     sending = {*script.senders, *(s.expect.live.node for s in script.scenarios if s.expect.live is not None)}
     receiving = {row.node for scenario in script.scenarios for row in scenario.expect.rows}
     houses: dict[str, House] = {}
@@ -311,9 +340,9 @@ def _houses(script: Script, directory: Path) -> dict[str, House]:
             functions=actor.functions,
             scopes=tuple(sorted(scopes)),
             exercise=actor.exercise,
-            alone=node in alone,
+            alone=node in script.alone,
         )
-        houses[node] = House(actor, place, node if node in alone else "")
+        houses[node] = House(actor, place, node if node in script.alone else "")
     return houses
 
 
