@@ -18,13 +18,17 @@ from bridge.clock import Clock, millis, moment
 from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, digest
 from bridge.errors import Rejected
+from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status, may_follow
 from bridge.storage import audit, inbox, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database, Transaction
+from bridge.storage.events import New, tell
 
 OPEN_STATES = (Status.RECEIVED, Status.COLLECTED, Status.OPENED, Status.TAKEN)
+TOLD = frozenset({Status.TAKEN, Status.CLOSED, Status.NOT_OURS})
+"""Steps that the area's own systems are told of, since another of them or a person may have taken them."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -186,6 +190,9 @@ class Acknowledge:
             await sent.add_messages(tx, [settlement.telling(message_id, item.partner, signed, at)])
             await inbox.add_said(tx, item.message_id, status, at, code)
             await self._stepped(tx, item, status)
+            if status in TOLD:
+                facts = about(item.alert_id, partner=item.partner, status=status, code=code)
+                await tell(tx, [New("alert.updated", facts)], at)
             await audit.append(
                 tx, [Event(f"inbox:{status}", actor, item.alert_id, outcome=code or "ok")], at
             )

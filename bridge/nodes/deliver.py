@@ -23,6 +23,7 @@ Restart. Nothing lives in memory alone: lanes are rebuilt from the outbox, and w
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest, verify
 from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
 from bridge.errors import BridgeError, Rejected, Unavailable
+from bridge.events import Facts
 from bridge.metrics import Metrics
 from bridge.nodes.transport import Answer, Call, Endpoint
 from bridge.partners import Partner, sealing_key, trusted
@@ -48,6 +50,7 @@ from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, outbox, sent, settlement
 from bridge.storage.contents import CONTENT, Contents, payload_label
 from bridge.storage.database import Database, Transaction
+from bridge.storage.events import New, tell, told_lately
 from bridge.storage.partners import Book, verification_keys
 
 log = structlog.get_logger()
@@ -59,6 +62,8 @@ FLIGHTS = 2
 LEAF = 32
 PATIENCE = 5
 UNSIGNED = "unsigned-answer"
+UNREACHABLE = "partner.unreachable"
+TOLD_AGAIN_MS = 3_600_000
 CLEAR = frozenset({MessageType.RECEIPTS, MessageType.WITHDRAW})
 """Types whose payload holds codes and ids alone and needs no key of an alert: they must outlive it."""
 
@@ -660,11 +665,18 @@ class Deliver:
         if late:
             async with self._db.transaction() as tx:
                 await outbox.mark_warned(tx, [row.id for row in late], at)
+                await self._unreachable(tx, [row.partner for row in late if row.partner], at)
                 await audit.append(
                     tx, [Event("message:late", row.partner or "held", row.id.hex()) for row in late], at
                 )
             for partner in {row.partner for row in late}:
                 log.warning("not-delivered-yet", partner=partner, code="late")
+
+    async def _unreachable(self, tx: Transaction, partners: Sequence[str], at: int) -> None:
+        """Tell the area's own systems that alerts wait for these partners: once an hour for each."""
+        for partner, count in Counter(partners).items():
+            if not await told_lately(tx, UNREACHABLE, partner, at - TOLD_AGAIN_MS):
+                await tell(tx, [New(UNREACHABLE, Facts(partner=partner, waiting=count))], at)
 
     async def _give_up(
         self, tx: Transaction, rows: Sequence[outbox.Unsettled], at: int, code: str

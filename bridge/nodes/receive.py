@@ -29,12 +29,14 @@ from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest, verify
 from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
 from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
+from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.partners import Freshness, Partner, State, freshness
 from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, counters, inbox, retention, seen, settlement
 from bridge.storage.contents import CONTENT, Contents
 from bridge.storage.database import Database, Transaction
+from bridge.storage.events import NUMBERS, New, tell
 from bridge.storage.partners import Book, verification_keys
 from bridge.withdrawals import LIMIT as WITHDRAWAL_LIMIT
 from bridge.withdrawals import Withdrawal
@@ -428,6 +430,7 @@ class Receive:
         rows: list[seen.Seen] = []
         items: list[inbox.Item] = []
         events: list[Event] = []
+        told: list[New] = []
         last = deliver_by
         for verdict in verdicts:
             message, until, code = verdict.message, deliver_by, "received"
@@ -446,7 +449,7 @@ class Receive:
                     )
                     effects.wake |= woken
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
-                    refusal = await self._corrects(tx, each.header.sender, verdict.accepted.carried)
+                    refusal = await self._corrects(tx, each.header.sender, verdict.accepted.carried, told)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
                     refusal = _taken(held, verdict.accepted.carried, each.header.sender)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
@@ -477,20 +480,27 @@ class Receive:
             )  # fmt: skip
         each.answer = self._signed(each, statements)
         await seen.add(tx, [self._seen(each, "received", last), *rows])
+        told += [_arrived(item) for item in items]
         wanted = {audit.NUMBERS: len(events), **({"inbox": len(items)} if items else {})}
+        wanted |= {NUMBERS: len(told)} if told else {}
         numbers = await counters.take_each(tx, wanted)
         if items:
             first = numbers["inbox"]
             await inbox.add(tx, [item._replace(seq=first + index) for index, item in enumerate(items)])
             await inbox.add_arrivals(tx, [self._arrival(each, at)])
             effects.arrived += len(items)
+        if told:
+            await tell(tx, told, at, numbers[NUMBERS])
         await audit.append(tx, events, at, numbers[audit.NUMBERS])
 
-    async def _corrects(self, tx: Transaction, sender: str, carried: Carried) -> Rejected | None:
+    async def _corrects(
+        self, tx: Transaction, sender: str, carried: Carried, told: list[New]
+    ) -> Rejected | None:
         """Mark what a correction replaces; refuse one of an alert that did not come from this sender."""
         if carried.in_reply_to is None:
             return None
         if await retention.supersede(tx, carried.in_reply_to, sender, carried.id):
+            told.append(New("alert.updated", about(carried.in_reply_to, partner=sender, code="corrected")))
             return None
         return Rejected("policy", "The alert that this one corrects is not here.")
 
@@ -532,7 +542,13 @@ class Receive:
             bucket_day=day.isoformat(),
             wrapped_key=wrapped,
             content=data_key.seal(CONTENT, pack_received(accepted.message)),
+            functions=self._functions(carried),
         )
+
+    def _functions(self, carried: Carried) -> str | None:
+        """For which of our functions the alert came, as the column holds it."""
+        leg = next((step for step in carried.route if step.node == self._book.own_id), None)
+        return None if leg is None else f",{','.join(leg.function.split(', '))},"
 
     def _arrival(self, each: _Arriving, at: int) -> inbox.Arrival:
         return inbox.Arrival(
@@ -597,6 +613,12 @@ def _whole(each: _Arriving, code: str, now: datetime) -> Statement:
         status=Status.REFUSED,
         at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         code=code,
+    )
+
+
+def _arrived(item: inbox.Item) -> New:
+    return New(
+        "alert.received", about(item.alert_id, partner=item.partner, status=item.state, message=item.message_id.hex())
     )
 
 

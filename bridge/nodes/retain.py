@@ -21,12 +21,14 @@ from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, digest
 from bridge.crypto.vault import BucketKey
 from bridge.errors import Rejected
+from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import Statement, Status
 from bridge.retention import BATCH, WARNINGS, Brake, gap, shorter, voted, warning_due
 from bridge.storage import audit, counters, inbox, retention, sent, settlement
 from bridge.storage.contents import HOLD, HOLD_DAY, Contents
 from bridge.storage.database import Database, Transaction
+from bridge.storage.events import New, tell
 from bridge.storage.keystore import KeyRow, Keystore
 from bridge.storage.retention import Due, Hold
 from bridge.vocabulary import RetentionClass
@@ -250,6 +252,8 @@ class Retain:
         for partner, statements in by_partner.items():
             signed = settlement.say(self._identity(), partner, statements, at)
             await sent.add_messages(tx, [settlement.telling(self._random(16), partner, signed, at)])
+        gone_now = [about(row.alert_id, partner=row.partner, status=Status.PURGED, code=code) for row in rows]
+        await tell(tx, [New("alert.updated", facts) for facts in gone_now], at)
         events = [Event("inbox:deleted", actor, row.alert_id, outcome=code) for row in rows]
         await audit.append(tx, events, at)
         return set(by_partner)
@@ -268,6 +272,7 @@ class Retain:
             at = millis(now)
             async with self._db.transaction() as tx:
                 await retention.mark_warned(tx, [(days, row[0]) for row in due])
+                await tell(tx, [New("alert.expiring", about(row[1], days=days)) for row in due], at)
                 events = [
                     Event("inbox:expiring", "node", row[1],
                           outcome="unread" if row[2] in {Status.RECEIVED, Status.COLLECTED} else "warned")

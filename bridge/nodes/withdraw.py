@@ -14,10 +14,12 @@ from bridge.clock import Clock, millis, moment
 from bridge.crypto.identity import Identity
 from bridge.envelopes import MessageType
 from bridge.errors import Rejected
+from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status
 from bridge.storage import audit, outbox, retention, seen, sent, settlement
 from bridge.storage.database import Database, Transaction
+from bridge.storage.events import New, tell
 from bridge.storage.partners import Book
 from bridge.storage.retention import Due
 from bridge.withdrawals import REASONS, Withdrawal
@@ -159,6 +161,8 @@ class Withdraw:
             return Rejected("policy", "The alert is another sender's."), set()
         mine = [row for row in rows if row.message_id == message_id]
         await retention.mark_withdrawn(tx, [row.seq for row in mine], at)
+        if mine:
+            await tell(tx, [New("alert.updated", about(payload.alert, partner=partner, code="withdrawn"))], at)
         free = [row for row in mine if not row.bucket_day.startswith("hold-")]
         return None, await self._purge(tx, free, "withdrawn", partner, at)
 

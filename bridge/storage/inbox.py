@@ -33,6 +33,7 @@ class Item(NamedTuple):
     withdrawn_at: int | None = None
     warned_days: int | None = None
     superseded_by: str | None = None
+    functions: str | None = None
 
 
 class Arrival(NamedTuple):

@@ -28,6 +28,7 @@ class Alert(NamedTuple):
     withdrawn_at: int | None = None
     warned_days: int | None = None
     corrects: str | None = None
+    team: str | None = None
 
 
 class Message(NamedTuple):

@@ -28,6 +28,7 @@ from bridge.receipts import (
 )
 from bridge.storage import outbox, receipts, sent
 from bridge.storage.database import Transaction
+from bridge.storage.events import New, of_status, tell
 
 RECEIPTS_DAYS = 29
 """How long a later receipt may be on its way."""
@@ -125,7 +126,18 @@ async def apply(tx: Transaction, signed: Signed, document: ReceiptsDocument, now
     await outbox.settle(tx, over, now)
     for envelope_id in outcome.reseal:
         await outbox.release(tx, envelope_id)
+    await _tell(tx, outcome.changes, now)
     return outcome._replace(contradictions=contradictions)
+
+
+async def _tell(tx: Transaction, changes: Sequence[Change], at: int) -> None:
+    """Tell the area's own systems, in the unit in which it became true."""
+    told: list[New] = []
+    for change in changes:
+        said = change.statement
+        code = said.code or said.outcome or said.referral
+        told += of_status(change.alert_id, change.partner, change.new, code, change.message_id)
+    await tell(tx, told, at)
 
 
 def _row(message_id: bytes, statement: Statement, receipt: bytes, now: int) -> sent.Statement:
@@ -203,4 +215,5 @@ async def own_word(
     await sent.set_status(
         tx, [(c.new, at, c.statement.code, None, c.message_id) for c in changes]
     )
+    await _tell(tx, changes, at)
     return changes
