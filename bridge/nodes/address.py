@@ -184,20 +184,39 @@ class Address:
     def again(self, step: CarriedStep, carried: Carried, area: str | None) -> routing.Leg:
         """Where a recipient that was held, refused or not the right one would go now, by our own registry alone.
 
-        `area` (GSS) is one that a person chose; without it, the one in the route. Raises Rejected `unknown-area`
-        and what the agreement refuses.
+        `area` (GSS) is one that a person chose; without it, the one that the recipient was wanted for. Raises Rejected
+        `unknown-area` and what the agreement refuses.
         """
         now = self._clock.now()
         on = now.astimezone(UTC).date()
-        code = area or (None if step.area == "unknown" else step.area)
+        alert = msgspec.json.decode(carried.body, type=Alert)
+        code = area or self._wanted(step, carried, alert)
         if area is not None and self._places().gazetteer.successor(area, on) is None:
             raise Rejected("unknown-area", "This is not a current area.", pointer="/area")
         needs = [
             routing.Need(function, code, step.why or "", "a person chose it" if area else "")
             for function in step.function.split(", ")
         ]
-        alert = msgspec.json.decode(carried.body, type=Alert)
         return self._agreed_leg(self.routed(needs, on)[0], alert, carried.retention.until, now)
+
+    def _wanted(self, step: CarriedStep, carried: Carried, alert: Alert) -> str | None:
+        """The area that a step's recipient was wanted for.
+
+        The route holds only where it was found, which may be wider: a county whose node has handed over to nodes of
+        parts of it covers nothing any longer. Where several areas fit, the one in the route stands.
+        """
+        if step.area == "unknown":
+            return None
+        gazetteer = self._places().gazetteer
+        place = alert.event.place.district if alert.event.place else None
+        fitting = {
+            code
+            for want in alerts.audience(alert, carried.created)
+            if want.why in (step.why or "") and want.function in step.function.split(", ")
+            for code in [{"home": carried.home.code, "place": place}.get(want.area, want.area)]
+            if code is not None and gazetteer.within(code, step.area)
+        }
+        return fitting.pop() if len(fitting) == 1 else step.area
 
     def shown(self, carried: Carried, messages: Sequence[sent.Message], row: sent.Alert) -> tuple[Leg, ...]:
         """The recipients of an alert as its sender sees them: the route inside it, and how each message stands.
