@@ -432,6 +432,9 @@ class _PiercedUnit(Transaction):
     def later(self, sql: str, rows: Any) -> None:
         self._inner.later(sql, rows)
 
+    def later_by(self, sql: str, parameters: Parameters, make: Any) -> None:
+        self._inner.later_by(sql, parameters, make)
+
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         await self._whole._place(sql)
         return await self._inner.fetch(sql, parameters)

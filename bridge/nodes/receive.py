@@ -33,10 +33,10 @@ from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.partners import Freshness, Partner, State, freshness
 from bridge.receipts import ReceiptsDocument, Statement, Status
-from bridge.storage import audit, counters, inbox, retention, seen, settlement
+from bridge.storage import audit, inbox, retention, seen, settlement
 from bridge.storage.contents import CONTENT, Contents
 from bridge.storage.database import Database, Transaction
-from bridge.storage.events import NUMBERS, New, tell
+from bridge.storage.events import New, tell
 from bridge.storage.partners import Book, verification_keys
 from bridge.withdrawals import LIMIT as WITHDRAWAL_LIMIT
 from bridge.withdrawals import Withdrawal
@@ -247,9 +247,9 @@ class Receive:
         async with self._db.transaction() as tx:
             ids = [each.id for each in fresh]
             ids += [verdict.message.id for rows in verdicts.values() for verdict in rows]
-            before = await seen.find(tx, ids)  # 6, again, where no other unit can come between
             named = [v.accepted.carried for rows in verdicts.values() for v in rows if v.accepted and v.accepted.carried]
-            held = await inbox.held(tx, [carried.id for carried in named], [carried.reference for carried in named])
+            # 6, again, where no other unit can come between
+            before, held = await inbox.known(tx, ids, [each.id for each in named], [each.reference for each in named])
             for each in fresh:
                 row = before.get(each.id)
                 if row is not None:
@@ -481,17 +481,12 @@ class Receive:
         each.answer = self._signed(each, statements)
         await seen.add(tx, [self._seen(each, "received", last), *rows])
         told += [_arrived(item) for item in items]
-        wanted = {audit.NUMBERS: len(events), **({"inbox": len(items)} if items else {})}
-        wanted |= {NUMBERS: len(told)} if told else {}
-        numbers = await counters.take_each(tx, wanted)
         if items:
-            first = numbers["inbox"]
-            await inbox.add(tx, [item._replace(seq=first + index) for index, item in enumerate(items)])
+            await inbox.add(tx, items)
             await inbox.add_arrivals(tx, [self._arrival(each, at)])
             effects.arrived += len(items)
-        if told:
-            await tell(tx, told, at, numbers[NUMBERS])
-        await audit.append(tx, events, at, numbers[audit.NUMBERS])
+        await tell(tx, told, at)
+        await audit.append(tx, events, at)
 
     async def _corrects(
         self, tx: Transaction, sender: str, carried: Carried, told: list[New]

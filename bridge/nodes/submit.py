@@ -21,7 +21,7 @@ from bridge.errors import Rejected
 from bridge.metrics import Metrics
 from bridge.nodes.address import Address, Leg, Plan, carried_step
 from bridge.receipts import Status
-from bridge.storage import audit, counters, sent
+from bridge.storage import audit, sent
 from bridge.storage.contents import CONTENT, Contents, payload_label
 from bridge.storage.database import Conflict, Database
 from bridge.storage.sent import REROUTED
@@ -194,8 +194,7 @@ class Submit:
         # If we stop here, nothing is stored and the caller has heard nothing: it asks again.
         try:
             async with self._db.transaction() as tx:
-                numbers = await counters.take_each(tx, {"alerts": 1, audit.NUMBERS: 1})
-                await sent.add_alerts(tx, [row._replace(seq=numbers["alerts"])])
+                await sent.add_alerts(tx, [row])
                 await sent.add_messages(tx, messages)
                 if key is not None:
                     until = at + IDEMPOTENCY_HOURS * 3600 * 1000
@@ -203,7 +202,7 @@ class Submit:
                     await sent.add_idempotent(tx, [sent.Idempotent(actor, key, digest, alert_id, until)])
                 action = "alert:corrected" if corrects else "alert:sent"
                 event = Event(action, actor, alert_id, outcome=corrects or "ok")
-                await audit.append(tx, [event], at, numbers[audit.NUMBERS])
+                await audit.append(tx, [event], at)
         except Conflict:
             # Another alert has the same reference (one in 34 thousand million), or the key was used meanwhile.
             if key is not None and (before := await sent.idempotent(self._db, actor, key)) is not None:

@@ -14,10 +14,7 @@ from bridge.crypto import merkle
 from bridge.crypto.signed import AUDIT, pae
 from bridge.errors import Rejected
 from bridge.storage import counters
-from bridge.storage.database import Database, Row, Transaction
-
-NUMBERS: Final = "audit"
-"""The counter of records, for units that take several numbers at once."""
+from bridge.storage.database import Database, Parameters, Row, Transaction
 
 TILE: Final = 256
 """How many hashes a tile stands for: leaves at level 1, tiles of the level below at every other."""
@@ -43,23 +40,21 @@ def leaf(record: bytes) -> bytes:
     """The leaf hash of a record's bytes."""
     return merkle.leaf_hash(pae(AUDIT, record))
 
-async def append(tx: Transaction, events: Sequence[Event], now_ms: int, first: int | None = None) -> None:
-    """Write `events` in order, numbered inside the unit that made them true.
-
-    `first` is the number of the first of them where the unit has taken as many from `NUMBERS` already. Written with
-    the unit's next statement or its end, as all that is only written here.
-    """
+async def append(tx: Transaction, events: Sequence[Event], now_ms: int) -> None:
+    """Write `events` in order by the end of the unit that made them true, numbered inside it."""
     if not events:
         return
-    if first is None:
-        first = await counters.take(tx, NUMBERS, len(events))
     when = minute(now_ms)
-    rows = []
-    for seq, event in enumerate(events, first):
-        made = record_of(event, seq, when)
-        record = msgspec.json.encode(made)
-        rows.append((seq, record, leaf(record), made.alert or None))
-    tx.later("insert into audit (seq, record, leaf, alert) values (?, ?, ?, ?)", rows)
+
+    def numbered(taken: list[Row]) -> list[tuple[str, list[Parameters]]]:
+        rows: list[Parameters] = []
+        for seq, event in enumerate(events, counters.first(taken, len(events))):
+            made = record_of(event, seq, when)
+            record = msgspec.json.encode(made)
+            rows.append((seq, record, leaf(record), made.alert or None))
+        return [("insert into audit (seq, record, leaf, alert) values (?, ?, ?, ?)", rows)]
+
+    tx.later_by(*counters.taking("audit", len(events)), numbered)
 
 
 async def count(db: Database | Transaction) -> int:

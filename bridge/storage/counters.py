@@ -1,8 +1,6 @@
 """Increasing numbers and small facts, read and written inside the unit of work that uses them."""
 
-from collections.abc import Mapping
-
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Row, Transaction
 
 
 async def take(tx: Transaction, name: str, count: int = 1) -> int:
@@ -10,17 +8,21 @@ async def take(tx: Transaction, name: str, count: int = 1) -> int:
 
     The row stays locked until the unit ends, so numbers become visible in the order in which they were given.
     """
-    return (await take_each(tx, {name: count}))[name]
+    return first(await tx.fetch(*taking(name, count)), count)
 
 
-async def take_each(tx: Transaction, counts: Mapping[str, int]) -> dict[str, int]:
-    """Take numbers of several sequences for the price of one call; the first of each, as in :func:`take`."""
-    rows = await tx.fetch(
-        f"insert into counters (name, value) values {','.join(['(?, ?)'] * len(counts))}"
-        " on conflict (name) do update set value = counters.value + excluded.value returning name, value",
-        [each for pair in counts.items() for each in pair],
+def taking(name: str, count: int) -> tuple[str, Parameters]:
+    """The query that takes numbers, for units that put it off; `first` reads its answer."""
+    sql = (
+        "insert into counters (name, value) values (?, ?)"
+        " on conflict (name) do update set value = counters.value + excluded.value returning value"
     )
-    return {name: int(value) - counts[name] + 1 for name, value in rows}
+    return sql, (name, count)
+
+
+def first(rows: list[Row], count: int) -> int:
+    """The first of the numbers that :func:`taking` took."""
+    return int(rows[0][0]) - count + 1
 
 
 async def fact(db: Database | Transaction, name: str) -> str | None:

@@ -6,7 +6,7 @@ at any moment: the engine never stays inside a transaction, and a commit that wa
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
@@ -70,6 +70,15 @@ class Transaction(ABC):
 
         Order is kept, so whatever is asked next sees it written. What it raises comes from there: from the next
         statement, or from leaving the block, and then nothing of the unit is stored.
+        """
+
+    @abstractmethod
+    def later_by(
+        self, sql: str, parameters: Parameters, make: Callable[[list[Row]], Iterable[tuple[str, Iterable[Parameters]]]]
+    ) -> None:
+        """Put off a query and, behind it, the statements with their rows that `make` gives for its answer.
+
+        As :meth:`later`. `make` runs where the engine runs its statements, so it computes and does nothing else.
         """
 
     @abstractmethod

@@ -29,30 +29,23 @@ _OF_TEAM = (
 )
 
 
-async def tell(tx: Transaction, new: Sequence[New], at: int, first: int | None = None) -> None:
-    """Write events in order, inside the unit that makes them true. `at` in ms.
-
-    `first` is the number of the first, where the caller took `NUMBERS` for them in this unit.
-    """
+async def tell(tx: Transaction, new: Sequence[New], at: int) -> None:
+    """Write events in order by the end of the unit that makes them true, numbered inside it. `at` in ms."""
     if not new:
         return
-    if first is None:
-        first = await counters.take(tx, NUMBERS, len(new))
     # One draw of randomness for the unit: ids need only differ, and a unit may hold hundreds of events.
     head = secrets.token_hex(12)
-    await tx.executemany(
-        "insert into events (seq, id, at, type, alert_id, partner, data) values (?, ?, ?, ?, ?, ?, ?)",
-        [
+    rows = [
+        (f"evt_{head}{index:08x}", at, each.type, each.facts.id, each.facts.partner, msgspec.json.encode(each.facts).decode())
+        for index, each in enumerate(new)
+    ]
+    tx.later_by(
+        *counters.taking(NUMBERS, len(rows)),
+        lambda taken: [
             (
-                seq,
-                f"evt_{head}{seq - first:08x}",
-                at,
-                each.type,
-                each.facts.id,
-                each.facts.partner,
-                msgspec.json.encode(each.facts).decode(),
+                "insert into events (seq, id, at, type, alert_id, partner, data) values (?, ?, ?, ?, ?, ?, ?)",
+                [(seq, *row) for seq, row in enumerate(rows, counters.first(taken, len(rows)))],
             )
-            for seq, each in enumerate(new, first)
         ],
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bridge.storage import counters, seen
 from bridge.storage.database import Database, Transaction
 
 
@@ -54,8 +55,17 @@ _ARRIVAL = ",".join(Arrival._fields)
 
 
 async def add(tx: Transaction, rows: Iterable[Item]) -> None:
-    """Store received alerts, by the end of the unit, which is a Conflict when a message is there already."""
-    tx.later(f"insert into inbox ({_ITEM}) values ({','.join('?' * len(Item._fields))})", list(rows))
+    """Store received alerts and number them, by the end of the unit; a Conflict when a message is there already."""
+    items = list(rows)
+    tx.later_by(
+        *counters.taking("inbox", len(items)),
+        lambda taken: [
+            (
+                f"insert into inbox ({_ITEM}) values ({','.join('?' * len(Item._fields))})",
+                [item._replace(seq=seq) for seq, item in enumerate(items, counters.first(taken, len(items)))],
+            )
+        ],
+    )
 
 
 async def add_arrivals(tx: Transaction, rows: Iterable[Arrival]) -> None:
@@ -110,18 +120,20 @@ class Owner(NamedTuple):
     partner: str
 
 
-async def held(
-    db: Database | Transaction, alert_ids: Sequence[str], references: Sequence[str]
-) -> dict[str, Owner]:
-    """Which of these alert ids and references name an alert that is here, and whose it is."""
-    if not alert_ids:
-        return {}
-    rows = await db.fetch(
-        "select alert_id, reference, partner from inbox"
-        f" where alert_id in ({','.join('?' * len(alert_ids))}) or reference in ({','.join('?' * len(references))})",
-        (*alert_ids, *references),
+async def known(
+    tx: Transaction, ids: Sequence[bytes], alert_ids: Sequence[str], references: Sequence[str]
+) -> tuple[dict[bytes, seen.Seen], dict[str, Owner]]:
+    """Which of `ids` came before, and which alert ids and references name an alert that is here, and whose it is."""
+    asked = [seen.finding(ids)]
+    if alert_ids:
+        marks = [",".join("?" * len(each)) for each in (alert_ids, references)]
+        sql = f"select alert_id, reference, partner from inbox where alert_id in ({marks[0]}) or reference in ({marks[1]})"
+        asked.append((sql, (*alert_ids, *references)))
+    before, *held = await tx.fetch_each(asked)
+    return (
+        {row[0]: seen.Seen(*row) for row in before},
+        {name: Owner(row[0], row[2]) for rows in held for row in rows for name in row[:2]},
     )
-    return {name: Owner(row[0], row[2]) for row in rows for name in row[:2]}
 
 
 async def change(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Transaction
 
 
 class Seen(NamedTuple):
@@ -21,11 +21,13 @@ async def find(db: Database | Transaction, ids: Sequence[bytes]) -> dict[bytes, 
     """Which of `ids` (at most a few hundred) came before."""
     if not ids:
         return {}
+    return {row[0]: Seen(*row) for row in await db.fetch(*finding(ids))}
+
+
+def finding(ids: Sequence[bytes]) -> tuple[str, Parameters]:
+    """The query for rows of :class:`Seen`."""
     marks = ",".join("?" * len(ids))
-    rows = await db.fetch(
-        f"select id, partner, digest, verdict, answer, until from seen where id in ({marks})", tuple(ids)
-    )
-    return {row[0]: Seen(*row) for row in rows}
+    return f"select id, partner, digest, verdict, answer, until from seen where id in ({marks})", tuple(ids)
 
 
 async def add(tx: Transaction, rows: Iterable[Seen]) -> None:

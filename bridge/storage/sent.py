@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bridge.storage import counters
 from bridge.storage.database import Database, Parameters, Transaction
 
 REROUTED = "rerouted"
@@ -89,8 +90,17 @@ def _among(count: int) -> str:
 
 
 async def add_alerts(tx: Transaction, rows: Iterable[Alert]) -> None:
-    """Store alerts, by the end of the unit, which is a Conflict when an id or reference exists."""
-    tx.later(_insert("alerts", _ALERT), list(rows))
+    """Store alerts and number them, by the end of the unit, which is a Conflict when an id or reference exists."""
+    alerts = list(rows)
+    tx.later_by(
+        *counters.taking("alerts", len(alerts)),
+        lambda taken: [
+            (
+                _insert("alerts", _ALERT),
+                [alert._replace(seq=seq) for seq, alert in enumerate(alerts, counters.first(taken, len(alerts)))],
+            )
+        ],
+    )
 
 
 async def add_messages(tx: Transaction, rows: Iterable[Message]) -> None:

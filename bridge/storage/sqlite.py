@@ -179,17 +179,17 @@ class SqliteTransaction(Transaction):
         self.first = first
         self.asked = False
         self.over = False
-        self._put_off: list[tuple[str, Iterable[Parameters]]] = []
+        self._put_off: list[Callable[[sqlite3.Connection], object]] = []
         self._begun = False  # touched on the writer's thread alone
 
-    def _open(self, raw: sqlite3.Connection, put_off: Iterable[tuple[str, Iterable[Parameters]]]) -> None:
+    def _open(self, raw: sqlite3.Connection, put_off: Iterable[Callable[[sqlite3.Connection], object]]) -> None:
         if not self._begun:
             self._session.begin(raw)
             self._begun = True
         elif not raw.in_transaction:
             raise _Lost
-        for sql, rows in put_off:
-            raw.executemany(sql, rows)
+        for work in put_off:
+            work(raw)
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self.over:
@@ -220,7 +220,7 @@ class SqliteTransaction(Transaction):
         self.asked = True
         return self._thread.post(self._end, self._put_off)
 
-    def _end(self, raw: sqlite3.Connection, put_off: Iterable[tuple[str, Iterable[Parameters]]]) -> None:
+    def _end(self, raw: sqlite3.Connection, put_off: Iterable[Callable[[sqlite3.Connection], object]]) -> None:
         try:
             self._open(raw, put_off)
         except BaseException:
@@ -249,10 +249,24 @@ class SqliteTransaction(Transaction):
 
     def later(self, sql: str, rows: Iterable[Parameters]) -> None:
         """See :meth:`Transaction.later`."""
+        if held := _held(rows):
+            self._later(lambda raw: raw.executemany(sql, held))
+
+    def later_by(
+        self, sql: str, parameters: Parameters, make: Callable[[list[Row]], Iterable[tuple[str, Iterable[Parameters]]]]
+    ) -> None:
+        """See :meth:`Transaction.later_by`."""
+
+        def work(raw: sqlite3.Connection) -> None:
+            for statement, rows in make(raw.execute(sql, parameters).fetchall()):
+                raw.executemany(statement, rows)
+
+        self._later(work)
+
+    def _later(self, work: Callable[[sqlite3.Connection], object]) -> None:
         if self.over:
             raise RuntimeError("a unit was used outside its block")
-        if held := _held(rows):
-            self._put_off.append((sql, held))
+        self._put_off.append(work)
 
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """See :meth:`Transaction.fetch`."""

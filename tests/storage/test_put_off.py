@@ -48,6 +48,29 @@ async def test_the_next_statement_sees_what_was_put_off_before_it(database: Data
     assert await stored(database) == []
 
 
+async def test_what_is_made_of_an_answer_is_stored_with_the_unit(database: Database) -> None:
+    async with database.transaction() as unit:
+        unit.later(INSERT, [("a", 7)])
+        unit.later_by(
+            "select max(n) from things", (), lambda rows: [(INSERT, [("b", rows[0][0] + 1), ("c", rows[0][0] + 2)])]
+        )
+        unit.later(CHANGE, [(1, "c")])
+    assert await stored(database) == [("a", 7), ("b", 8), ("c", 1)]
+
+
+async def test_a_fault_in_what_is_made_of_an_answer_undoes_the_unit(database: Database) -> None:
+    def faulty(_rows: object) -> list[tuple[str, list[tuple[str, int]]]]:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        async with database.transaction() as unit:
+            unit.later(INSERT, [("a", 1)])
+            unit.later_by("select 1", (), faulty)
+    async with database.transaction() as unit:
+        unit.later(INSERT, [("b", 1)])
+    assert await stored(database) == [("b", 1)]
+
+
 async def test_a_unit_that_fails_after_putting_off_leaves_nothing(database: Database) -> None:
     with pytest.raises(RuntimeError, match="halfway"):
         async with database.transaction() as unit:
