@@ -657,7 +657,11 @@ def unpack_received(content: bytes) -> tuple[bytes, bytes]:
 
 
 class Quota:
-    """How many messages a partner may send: a bucket that fills evenly over the hour."""
+    """How many messages a partner may send: a bucket that fills evenly over the hour.
+
+    An envelope of more messages than an hour's comes in when the bucket is full, and what it takes too much is owed:
+    refused for ever it would never be delivered.
+    """
 
     def __init__(self, an_hour: int) -> None:
         self._most = float(an_hour)
@@ -667,7 +671,7 @@ class Quota:
         """Whether `count` more may come at `at` (monotonic seconds); if so they are counted."""
         left, since = self._left.get(partner, (self._most, at))
         left = min(self._most, left + (at - since) * self._most / 3600)
-        if left < count:
+        if left < min(count, self._most):
             self._left[partner] = (left, at)
             return False
         self._left[partner] = (left - count, at)
