@@ -244,6 +244,28 @@ class ClockSection(Section, frozen=True):
     ] = 24.0
 
 
+class SignIn(Section, frozen=True):
+    """How people sign in. Systems use tokens; see `bridge token`."""
+
+    second_factor: Annotated[
+        bool,
+        Meta(description="A password alone is not enough: an authenticator app or a passkey is asked for too."),
+    ] = True
+    organisation: Annotated[
+        Text, Meta(description='What the button says, for example "Kent County Council"; for issuer.')
+    ] = ""
+    issuer: Annotated[
+        Text, Meta(description="Address of your organisation's OpenID Connect sign-in; empty: there is none.")
+    ] = ""
+    client_id: Annotated[Text, Meta(description="The name by which it knows this node.")] = ""
+    secret_file: Annotated[
+        Text, Meta(description="File with the client secret, readable by you alone; or use key_file.")
+    ] = ""
+    key_file: Annotated[
+        Text, Meta(description="Private key in PEM with which this node proves itself to it (private_key_jwt).")
+    ] = ""
+
+
 class Log(Section, frozen=True):
     """What is written to stderr, one JSON object a line."""
 
@@ -264,6 +286,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     limits: Limits = Limits()
     clock: ClockSection = ClockSection()
+    sign_in: SignIn = SignIn()
     log: Log = Log()
 
     @classmethod

@@ -151,7 +151,7 @@ async def _headers(_request: web.Request, answer: web.StreamResponse) -> None:
     answer.headers["Server"] = "bridge"
     answer.headers.setdefault("Cache-Control", "no-store")
     answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Referrer-Policy"] = "no-referrer"
+    answer.headers.setdefault("Referrer-Policy", "no-referrer")
 
 
 async def body_of(request: web.Request, limit: int | None = None) -> bytes:

@@ -29,6 +29,7 @@ from bridge.api.consumers import Consumers
 from bridge.api.control import Control, Operations
 from bridge.api.door import Cursors, Deadlines, Handler, Route, Who, answered, application, route, routes_of
 from bridge.api.peers import Peers
+from bridge.api.people import People
 from bridge.areas import Gazetteer
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
 from bridge.config import FILE_NAME, Settings, render
@@ -37,6 +38,7 @@ from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.metrics import Metrics
 from bridge.nodes.acknowledge import Acknowledge
+from bridge.nodes import pages
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import OPERATOR, Actor, Admit
 from bridge.nodes.deliver import Deliver, Schedule
@@ -48,6 +50,7 @@ from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_messag
 from bridge.nodes.submit import Submit
 from bridge.nodes.transport import Call, Transport
 from bridge.nodes.withdraw import Withdraw
+from bridge.nodes.sign_in import SignIn, account_key
 from bridge.partners import Contact, State, freshness
 from bridge.storage import inbox, open_database, outbox, seen, sent, settlement
 from bridge.storage.contents import Contents
@@ -59,11 +62,14 @@ from bridge.storage.postcodes import PostcodeTable
 log = structlog.get_logger()
 
 KEYSTORE = "keystore.db"
+from bridge.web.shell import House, Shell
 POSTCODES = "areas.dat"
 AGREEMENTS = "agreements.toml"
 RUN = "run"
 SOCKET = "bridge.sock"
 STOP_SECONDS = 4.0
+ACCOUNTS = "accounts"
+FIRST_ADMINISTRATOR = "first-administrator"
 
 
 @dataclass(frozen=True)
@@ -268,6 +274,13 @@ class Node:
                 node = cls(
                     directory=directory,
                     settings=settings,
+        self.sign_in = SignIn(
+            database=database,
+            key=account_key(_secret(keystore, ACCOUNTS)),
+            clock=clock,
+            issuer=settings.node.name,
+            second_factor=settings.sign_in.second_factor,
+        )
                     database=database,
                     keystore=keystore,
                     clock=SteadyClock(clock, step=timedelta(seconds=settings.clock.step_seconds)),
@@ -289,6 +302,9 @@ class Node:
             await keystore.close()
             raise
         return node
+            if keystore.key(ACCOUNTS) is None:
+                row = KeyRow(ACCOUNTS, "vault", "aes-256", os.urandom(32), b"", clock.now())
+                await keystore.add_keys(row)
 
     async def start(self) -> None:
         """Begin to work: lanes, jobs, a HELLO to every partner."""
@@ -384,6 +400,7 @@ class Node:
             self.deliver.contact(node_id)
 
     def _announce(self) -> None:
+        await self.sign_in.forget()
         if self._running:
             self._spawn(self.enrol.greet_all())
 
@@ -480,6 +497,7 @@ class Node:
             "waiting_since": None if since is None else moment(since),
             "failures": lane.failures if lane else 0,
             "failing_since": moment(lane.failing_since) if lane and lane.failing_since else None,
+            rooms.append(People(self.sign_in, self.settings.node.url))
             "reason": lane.reason if lane else None,
         }
 
@@ -490,6 +508,30 @@ class Node:
                 "purpose": purpose,
                 "alg": key.alg,
                 "kid": key.kid,
+    def shell(self) -> Shell:
+        """The pages for people, over the same verbs as every other door."""
+        node, limits = self.settings.node, self.settings.limits
+        contact = node.contact
+        return pages.shell_of(
+            pages.Parts(
+                house=House(
+                    node_id=node.id,
+                    name=node.name,
+                    secure=urlsplit(node.url).scheme == "https",
+                    exercise=node.exercise,
+                    telephone=contact.telephone,
+                    desk=contact.desk or node.name,
+                    url=node.url,
+                ),
+                sign_in=self.sign_in,
+                clock=self.clock,
+                metrics=self.metrics,
+                secret=lambda name: _secret(self.keystore, name),
+                request_bytes=limits.request_bytes,
+                body_seconds=limits.body_seconds,
+            )
+        )
+
                 "not_before": key.not_before,
                 "not_after": key.not_after,
                 "destroy_after": key.destroy_after,
@@ -856,7 +898,11 @@ async def working(node: Node) -> AsyncIterator[None]:
 
 async def _listen(node: Node) -> web.AppRunner:
     settings = node.settings
-    runner = await _runner(node.application(node.bearer), settings)
+    app = node.application(node.bearer)
+    shell = node.shell()
+    await shell.warm()
+    shell.attach(app)
+    runner = await _runner(app, settings)
     try:
         site = web.TCPSite(
             runner,
@@ -874,12 +920,31 @@ async def _listen(node: Node) -> web.AppRunner:
             "Is another program using it? Set [listen] port in node.toml.",
         ) from None
     except BaseException:
+            await _ask_for_administrator(node)
         await runner.cleanup()
         raise
     return runner
 
 
 async def _listen_local(node: Node, path: Path) -> web.AppRunner:
+async def _ask_for_administrator(node: Node) -> None:
+    """While a node has no administrator, each start makes the one link that makes the first.
+
+    It goes to stderr for whoever starts the node by hand, and into a file for whoever does not; never into the log,
+    which others read.
+    """
+    path = node.directory / RUN / FIRST_ADMINISTRATOR
+    path.unlink(missing_ok=True)
+    secret = await node.sign_in.first_link()
+    if secret is None:
+        return
+    link = f"{node.settings.node.url.rstrip('/')}/set-up/{secret}"
+    _write(path, f"{link}\n".encode(), 0o600)
+    log.warning("no-administrator")
+    sys.stderr.write(f"This node has no administrator yet. Open this link within 3 days to become the first:\n  {link}\n")
+    sys.stderr.flush()
+
+
     """The operator's socket. The mode of the directory and of the socket is the permission."""
 
     async def operator(_request: web.Request) -> Actor:

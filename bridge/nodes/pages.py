@@ -1,0 +1,51 @@
+"""Puts the pages together: which rooms there are, and what each is given. `bridge.nodes.app` gives the parts.
+
+A new room of pages is a class with `@page` methods (see `bridge/web/README.md`), one line in :func:`rooms`, and a line
+for each of its pages in `tests/web/test_pages_listed.py`.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bridge.clock import Clock
+from bridge.metrics import Metrics
+from bridge.nodes.sign_in import SignIn
+from bridge.web.doorstep import Doorstep
+from bridge.web.help import Help
+from bridge.web.shell import House, Shell
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the pages need of a node. Rooms are given verbs and functions, never the node itself."""
+
+    house: House
+    sign_in: SignIn
+    clock: Clock
+    metrics: Metrics
+    secret: Callable[[str], bytes]
+    request_bytes: int
+    body_seconds: float
+
+
+def rooms(parts: Parts) -> list[object]:
+    """Every room of pages."""
+    return [
+        Doorstep(parts.sign_in),
+        Help(),
+    ]
+
+
+def shell_of(parts: Parts) -> Shell:
+    """All pages of a node, ready to be attached to its application."""
+    return Shell(
+        rooms=rooms(parts),
+        sign_in=parts.sign_in,
+        house=parts.house,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        key=hmac.digest(parts.secret("accounts"), b"forms", "sha256"),
+        request_bytes=parts.request_bytes,
+        body_seconds=parts.body_seconds,
+    )

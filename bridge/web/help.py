@@ -1,0 +1,23 @@
+"""Pages that anybody may read: help, the accessibility statement, how information is used."""
+
+from bridge.web.shell import Answer, Open, Page, Visit, page
+from bridge.web.texts import _
+
+
+class Help:
+    """Texts without a secret in them."""
+
+    @page("GET", "/help", needs=Open.EVERYBODY, summary="Help")
+    async def help(self, _visit: Visit) -> Answer:
+        """What to do, whom to ring, what the words mean."""
+        return Page("help/help.html", _("Help"))
+
+    @page("GET", "/help/accessibility", needs=Open.EVERYBODY, summary="Accessibility statement")
+    async def accessibility(self, _visit: Visit) -> Answer:
+        """What was tested, what is known not to work, whom to tell."""
+        return Page("help/accessibility.html", _("Accessibility statement"))
+
+    @page("GET", "/help/information", needs=Open.EVERYBODY, summary="How information is used")
+    async def information(self, _visit: Visit) -> Answer:
+        """What is kept, for how long, who sees it."""
+        return Page("help/information.html", _("How information is used"))
