@@ -37,8 +37,8 @@ from bridge.crypto.keys import Fingerprint
 from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.metrics import Metrics
-from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes import pages
+from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import OPERATOR, Actor, Admit
 from bridge.nodes.deliver import Deliver, Schedule
@@ -47,10 +47,10 @@ from bridge.nodes.follow import Follow
 from bridge.nodes.receive import Receive
 from bridge.nodes.retain import Retain
 from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
+from bridge.nodes.sign_in import SignIn, account_key
 from bridge.nodes.submit import Submit
 from bridge.nodes.transport import Call, Transport
 from bridge.nodes.withdraw import Withdraw
-from bridge.nodes.sign_in import SignIn, account_key
 from bridge.partners import Contact, State, freshness
 from bridge.storage import inbox, open_database, outbox, seen, sent, settlement
 from bridge.storage.contents import Contents
@@ -58,18 +58,18 @@ from bridge.storage.database import Database
 from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file
 from bridge.storage.partners import Book, load
 from bridge.storage.postcodes import PostcodeTable
+from bridge.web.shell import House, Shell
 
 log = structlog.get_logger()
 
 KEYSTORE = "keystore.db"
-from bridge.web.shell import House, Shell
 POSTCODES = "areas.dat"
+ACCOUNTS = "accounts"
+FIRST_ADMINISTRATOR = "first-administrator"
 AGREEMENTS = "agreements.toml"
 RUN = "run"
 SOCKET = "bridge.sock"
 STOP_SECONDS = 4.0
-ACCOUNTS = "accounts"
-FIRST_ADMINISTRATOR = "first-administrator"
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,13 @@ class Node:
             database=database, contents=contents, name_of=self._name_of, shown=self.address.shown
         )
         self.admit = Admit(database=database, clock=clock, exercise=settings.node.exercise)
+        self.sign_in = SignIn(
+            database=database,
+            key=account_key(_secret(keystore, ACCOUNTS)),
+            clock=clock,
+            issuer=settings.node.name,
+            second_factor=settings.sign_in.second_factor,
+        )
 
     @classmethod
     async def open(
@@ -258,6 +265,9 @@ class Node:
             directory / KEYSTORE, _key_source(directory, settings), clock=clock, version=bridge.__version__
         )
         try:
+            if keystore.key(ACCOUNTS) is None:
+                row = KeyRow(ACCOUNTS, "vault", "aes-256", os.urandom(32), b"", clock.now())
+                await keystore.add_keys(row)
             database = await open_database(
                 settings.database.url, directory, "data", at=clock.now(), version=bridge.__version__
             )
@@ -274,13 +284,6 @@ class Node:
                 node = cls(
                     directory=directory,
                     settings=settings,
-        self.sign_in = SignIn(
-            database=database,
-            key=account_key(_secret(keystore, ACCOUNTS)),
-            clock=clock,
-            issuer=settings.node.name,
-            second_factor=settings.sign_in.second_factor,
-        )
                     database=database,
                     keystore=keystore,
                     clock=SteadyClock(clock, step=timedelta(seconds=settings.clock.step_seconds)),
@@ -302,9 +305,6 @@ class Node:
             await keystore.close()
             raise
         return node
-            if keystore.key(ACCOUNTS) is None:
-                row = KeyRow(ACCOUNTS, "vault", "aes-256", os.urandom(32), b"", clock.now())
-                await keystore.add_keys(row)
 
     async def start(self) -> None:
         """Begin to work: lanes, jobs, a HELLO to every partner."""
@@ -359,6 +359,7 @@ class Node:
         async with self.database.transaction() as tx:
             await sent.forget_idempotent(tx, now)
             await seen.forget(tx, now, 10_000)
+        await self.sign_in.forget()
 
     async def _measure(self) -> None:
         now = millis(self.clock.now())
@@ -400,7 +401,6 @@ class Node:
             self.deliver.contact(node_id)
 
     def _announce(self) -> None:
-        await self.sign_in.forget()
         if self._running:
             self._spawn(self.enrol.greet_all())
 
@@ -450,6 +450,7 @@ class Node:
             Health(self),
         ]
         if control:
+            rooms.append(People(self.sign_in, self.settings.node.url))
             operations = Operations(
                 self.status, self.check, self.keys, self.rotated, self.reload_areas, self.partner_state
             )
@@ -459,6 +460,30 @@ class Node:
                 )
             )
         return routes_of(*rooms)
+
+    def shell(self) -> Shell:
+        """The pages for people, over the same verbs as every other door."""
+        node, limits = self.settings.node, self.settings.limits
+        contact = node.contact
+        return pages.shell_of(
+            pages.Parts(
+                house=House(
+                    node_id=node.id,
+                    name=node.name,
+                    secure=urlsplit(node.url).scheme == "https",
+                    exercise=node.exercise,
+                    telephone=contact.telephone,
+                    desk=contact.desk or node.name,
+                    url=node.url,
+                ),
+                sign_in=self.sign_in,
+                clock=self.clock,
+                metrics=self.metrics,
+                secret=lambda name: _secret(self.keystore, name),
+                request_bytes=limits.request_bytes,
+                body_seconds=limits.body_seconds,
+            )
+        )
 
     async def bearer(self, request: web.Request) -> Actor:
         """Who makes a request, by its bearer token."""
@@ -497,7 +522,6 @@ class Node:
             "waiting_since": None if since is None else moment(since),
             "failures": lane.failures if lane else 0,
             "failing_since": moment(lane.failing_since) if lane and lane.failing_since else None,
-            rooms.append(People(self.sign_in, self.settings.node.url))
             "reason": lane.reason if lane else None,
         }
 
@@ -508,30 +532,6 @@ class Node:
                 "purpose": purpose,
                 "alg": key.alg,
                 "kid": key.kid,
-    def shell(self) -> Shell:
-        """The pages for people, over the same verbs as every other door."""
-        node, limits = self.settings.node, self.settings.limits
-        contact = node.contact
-        return pages.shell_of(
-            pages.Parts(
-                house=House(
-                    node_id=node.id,
-                    name=node.name,
-                    secure=urlsplit(node.url).scheme == "https",
-                    exercise=node.exercise,
-                    telephone=contact.telephone,
-                    desk=contact.desk or node.name,
-                    url=node.url,
-                ),
-                sign_in=self.sign_in,
-                clock=self.clock,
-                metrics=self.metrics,
-                secret=lambda name: _secret(self.keystore, name),
-                request_bytes=limits.request_bytes,
-                body_seconds=limits.body_seconds,
-            )
-        )
-
                 "not_before": key.not_before,
                 "not_after": key.not_after,
                 "destroy_after": key.destroy_after,
@@ -869,10 +869,29 @@ async def _serve(directory: Path, settings: Settings) -> int:
     try:
         async with working(node):
             log.info("started", node=settings.node.id, version=bridge.__version__, port=settings.listen.port)
+            await _ask_for_administrator(node)
             log.info("stopping", signal=await stop)
     finally:
         await node.close()
     return 0
+
+
+async def _ask_for_administrator(node: Node) -> None:
+    """While a node has no administrator, each start makes the one link that makes the first.
+
+    It goes to stderr for whoever starts the node by hand, and into a file for whoever does not; never into the log,
+    which others read.
+    """
+    path = node.directory / RUN / FIRST_ADMINISTRATOR
+    path.unlink(missing_ok=True)
+    secret = await node.sign_in.first_link()
+    if secret is None:
+        return
+    link = f"{node.settings.node.url.rstrip('/')}/set-up/{secret}"
+    _write(path, f"{link}\n".encode(), 0o600)
+    log.warning("no-administrator")
+    sys.stderr.write(f"This node has no administrator yet. Open this link within 3 days to become the first:\n  {link}\n")
+    sys.stderr.flush()
 
 
 @contextlib.asynccontextmanager
@@ -920,31 +939,12 @@ async def _listen(node: Node) -> web.AppRunner:
             "Is another program using it? Set [listen] port in node.toml.",
         ) from None
     except BaseException:
-            await _ask_for_administrator(node)
         await runner.cleanup()
         raise
     return runner
 
 
 async def _listen_local(node: Node, path: Path) -> web.AppRunner:
-async def _ask_for_administrator(node: Node) -> None:
-    """While a node has no administrator, each start makes the one link that makes the first.
-
-    It goes to stderr for whoever starts the node by hand, and into a file for whoever does not; never into the log,
-    which others read.
-    """
-    path = node.directory / RUN / FIRST_ADMINISTRATOR
-    path.unlink(missing_ok=True)
-    secret = await node.sign_in.first_link()
-    if secret is None:
-        return
-    link = f"{node.settings.node.url.rstrip('/')}/set-up/{secret}"
-    _write(path, f"{link}\n".encode(), 0o600)
-    log.warning("no-administrator")
-    sys.stderr.write(f"This node has no administrator yet. Open this link within 3 days to become the first:\n  {link}\n")
-    sys.stderr.flush()
-
-
     """The operator's socket. The mode of the directory and of the socket is the permission."""
 
     async def operator(_request: web.Request) -> Actor:
