@@ -60,6 +60,7 @@ ENVELOPES_A_POST = 4
 BYTES_A_POST = 3 * 1024 * 1024
 FLIGHTS = 2
 LEAF = 32
+DAY_MS = 24 * 3600 * 1000
 PATIENCE = 5
 UNSIGNED = "unsigned-answer"
 UNREACHABLE = "partner.unreachable"
@@ -349,9 +350,15 @@ class Deliver:
     def _grouped(
         self, waiting: Sequence[outbox.ToSeal]
     ) -> tuple[list[list[tuple[Message, outbox.ToSeal]]], list[outbox.Unsettled]]:
+        """Messages to be sealed together, and those whose content is gone.
+
+        An envelope ends with the first of its messages to end, and cannot be opened to take out the others: so they
+        all end on one day.
+        """
         groups: list[list[tuple[Message, outbox.ToSeal]]] = []
+        filling: dict[int, tuple[list[tuple[Message, outbox.ToSeal]], int]] = {}
         lost: list[outbox.Unsettled] = []
-        room, limit = 0, seals.BUCKETS[-1] * 1024 - 64
+        limit = seals.BUCKETS[-1] * 1024 - 64
         for row in waiting:
             try:
                 message = self._message(row)
@@ -359,11 +366,13 @@ class Deliver:
                 lost.append(outbox.Unsettled(row.id, row.alert_id, None, None, row.type, row.created_at))
                 continue
             size = len(message.payload) + 96
-            if not groups or size > room or len(groups[-1]) >= MESSAGES_AN_ENVELOPE:
-                groups.append([])
-                room = limit
-            groups[-1].append((message, row))
-            room -= size
+            day = (row.deliver_by - 1) // DAY_MS
+            group, room = filling.get(day, ([], 0))
+            if not group or size > room or len(group) >= MESSAGES_AN_ENVELOPE:
+                group, room = [], limit
+                groups.append(group)
+            group.append((message, row))
+            filling[day] = group, room - size
         return groups, lost
 
     def _message(self, row: outbox.ToSeal) -> Message:
