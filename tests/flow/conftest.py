@@ -46,6 +46,6 @@ async def county(ground: Path, templates: Templates) -> AsyncIterator[County]:
     with structlog.testing.capture_logs() as made.logs:
         yield made
         await made.close()
-    gc.collect()
+    gc.collect(1)
     faults = [each for each in made.logs if "exc_info" in each]
     assert (made.surprises, lost, faults) == ([], [], [])
