@@ -197,6 +197,14 @@ def _taken(book: Book, post: Post) -> None:
         expect={"answers": [None, received(2)]},
     )
     book.ok(
+        "quota-smaller-than-envelope",
+        "Three messages at once where one an hour is agreed, and none came before: they are taken, and owed.",
+        base="three-messages",
+        given={"messages_per_hour": 1},
+        carrier=[post.envelope(*three)],
+        expect={"answers": [received(1, 2, 3)]},
+    )
+    book.ok(
         "area-unknown-to-sender",
         "The home area is not known: valid, and the recipient's function decides.",
         base=ALERT,
@@ -1076,11 +1084,12 @@ def _policy(book: Book, post: Post) -> None:
     )
     book.fails(
         "quota",
-        "Two messages where one an hour is agreed: nothing is signed, to be sent again later.",
+        "A second message where one an hour is agreed: nothing is signed, to be sent again later.",
         10,
         "quota",
-        base="three-messages",
+        base="two-envelopes",
         given={"messages_per_hour": 1},
-        carrier=[post.envelope(message(), message(carried(2), 2))],
-        expect={"bare": 429, "inbox": 0},
+        before=[[post.envelope()]],
+        carrier=[post.envelope(message(carried(2), 2), number=2)],
+        expect={"bare": 429, "inbox": 1},
     )
