@@ -11,7 +11,7 @@ import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -187,6 +187,23 @@ class Delivery(Section, frozen=True):
     ] = False
 
 
+class Webhooks(Section, frozen=True):
+    """Where the area's own systems may be told of events. Endpoints themselves are added with `bridge webhook add`."""
+
+    networks: Annotated[
+        tuple[Annotated[str, Meta(max_length=64)], ...],
+        Meta(
+            max_length=64,
+            description='Inner networks that may be posted to, for example ["10.20.0.0/16"]; other private addresses never.',
+        ),
+    ] = ()
+    ca_file: Annotated[
+        Text,
+        Meta(description="Certificate authorities in PEM for inner systems; empty: the system's."),
+    ] = ""
+    timeout: Annotated[Seconds, Meta(description="Longest wait for a system's answer.")] = 15.0
+
+
 class Retention(Section, frozen=True):
     """How long content is kept, where you differ from the classes in docs/glossary.md."""
 
@@ -221,6 +238,9 @@ class Limits(Section, frozen=True):
     partner_messages_per_hour: Annotated[
         int, Meta(ge=1, le=10_000_000, description="Messages that one partner may send in an hour.")
     ] = 20_000
+    token_requests_per_minute: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Requests that one API token may make in a minute, if it has no own limit.")
+    ] = 600
     connections: Annotated[int, Meta(ge=8, le=65_536, description="Connections open at one time.")] = 512
     header_seconds: Annotated[Seconds, Meta(description="A request's headers must be here by then.")] = 10.0
     body_seconds: Annotated[Seconds, Meta(description="A request's body must be here by then.")] = 30.0
@@ -283,6 +303,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Keys = Keys()
     database: DatabaseSection = DatabaseSection()
     delivery: Delivery = Delivery()
+    webhooks: Webhooks = Webhooks()
     retention: Retention = Retention()
     limits: Limits = Limits()
     clock: ClockSection = ClockSection()
@@ -610,6 +631,13 @@ def _check(settings: Settings) -> None:
     ):
         if getattr(delivery, low) > getattr(delivery, high):
             raise Misconfigured(f"delivery.{low} is longer than delivery.{high}.", "Make it shorter.")
+    for network in settings.webhooks.networks:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise Misconfigured(
+                "webhooks.networks holds what is no network.", 'For example "10.20.0.0/16", without bits behind the mask.'
+            ) from None
     if limits.page > limits.page_max:
         raise Misconfigured("limits.page is more than limits.page_max.", "Make it smaller.")
     for code in (node.agency, *node.functions):

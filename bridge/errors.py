@@ -109,6 +109,8 @@ CODES: dict[str, Code] = {
     "usage": Code("The request or the command is not complete or not consistent.", 422, 2),
     "unauthenticated": Code("No valid token was given.", 401, 3),
     "forbidden": Code("The token or role does not allow this.", 403, 3),
+    "changed-meanwhile": Code("It was changed since the version that the caller has seen.", 412, 1),
+    "lease-over": Code("The lease has ended, or was never given to this caller.", 409, 1),
     "idempotency-conflict": Code("The idempotency key was used before with another body.", 422, 3),
     "in-flight": Code("The same idempotency key is being worked on.", 409, 1),
     "too-large": Code("Larger than the limit.", 413, 2),

@@ -45,6 +45,7 @@ FIELDS: Final[Mapping[str, re.Pattern[str] | None]] = {
     "subject": _ID,
     "kid": _HEX,
     "token": _HEX,
+    "webhook": re.compile(r"[0-9a-z]{12}"),
     "area": re.compile(r"[A-Z]\d{8}"),
     "function": re.compile(r"[A-Z][A-Z0-9_]{1,31}"),
     "day": _DAY,

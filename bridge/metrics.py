@@ -61,6 +61,9 @@ TABLE: Final[Mapping[str, Declared]] = {
         "counter", "Alerts taken in from this node's own people and systems."
     ),
     "bridge_alerts_received_total": Declared("counter", "Alerts stored that partners sent."),
+    "bridge_webhook_tries_total": Declared(
+        "counter", "Tries to tell the area's own systems, by HTTP status or reason.", ("outcome",)
+    ),
     "bridge_inbox_steps_total": Declared("counter", "Steps taken with received alerts.", ("status",)),
     "bridge_posts_total": Declared(
         "counter", "Tries to hand envelopes to partners, by HTTP status.", ("outcome",)

@@ -18,6 +18,7 @@ TITLES = {
     408: "Too slow",
     409: "Conflict",
     410: "Gone",
+    412: "Changed meanwhile",
     413: "Too large",
     415: "Not supported",
     422: "Cannot be done",

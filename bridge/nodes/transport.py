@@ -1,4 +1,4 @@
-"""The HTTP client behind every call to a partner. It guards where we connect, and never gives a verdict.
+"""The HTTP clients: for calls to partners, and for posts to the area's own systems. They guard where we connect.
 
 Only two things come out: the status and bytes of an answer, or `Unavailable` with a code that says which step
 failed. Whether an answer means anything is decided by whoever checks its signature (PROTOCOL section 11).
@@ -9,8 +9,9 @@ import errno
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -67,15 +68,28 @@ class _Pinned(aiohttp.Fingerprint):
 
 def address_refusal(address: str, *, allow_private: bool, allow_loopback: bool) -> str | None:
     """Why this address may not be connected to, or None. Decided on the address itself, after name resolution."""
-    ip: Any = ipaddress.ip_address(address.split("%", 1)[0])
-    ip = getattr(ip, "ipv4_mapped", None) or ip
+    ip = _innermost(ipaddress.ip_address(address.split("%", 1)[0]))
     if ip.is_loopback:
         return None if allow_loopback else "loopback"
     if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
         return "special"
-    if ip.is_private:
+    if ip.is_private or not ip.is_global:  # shared space (100.64.0.0/10) is neither
         return None if allow_private else "private"
     return None
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def _innermost(ip: Any) -> Any:
+    """The IPv4 address that an IPv6 address stands for, where it does: mapped, 6to4, Teredo, NAT64."""
+    if ip.version == 4:
+        return ip
+    teredo = ip.teredo
+    inner = ip.ipv4_mapped or ip.sixtofour or (teredo[1] if teredo else None)
+    if inner is None and ip in _NAT64:
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return inner or ip
 
 
 class Transport:
@@ -174,6 +188,129 @@ class Transport:
         if refusal is not None:
             raise OSError(errno.EACCES, f"{refusal} address")
         return socket.socket(family, kind, protocol)
+
+
+class Post(Protocol):
+    """The seam for webhooks: one POST to a system of the area's own."""
+
+    async def __call__(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """The status of the answer, never of a redirect's aim. Unavailable when none came in time."""
+        ...
+
+
+def url_refusal(url: str, *, allow_loopback: bool) -> str | None:
+    """Why nothing may be posted to this URL, in one sentence, or None. The address behind it is checked when it is used."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "The URL is not well formed."
+    if not url.isascii() or not url.isprintable() or " " in url or len(url) > 400:
+        return "The URL must be at most 400 printable ASCII characters."
+    if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:
+        return "The URL must begin with https:// and a host."
+    if parts.username is not None or parts.password is not None:
+        return "The URL must not hold a user name or password."
+    if parts.fragment:
+        return "The URL must not have a part behind #."
+    if parts.scheme == "http" and not (allow_loopback and is_loopback(url)):
+        return "The URL must be https."
+    return None
+
+
+class Poster:
+    """Posts to the area's own systems, over its own connections, to addresses that are allowed for it alone.
+
+    Private addresses are refused but for `networks`, an allow-list in the settings; link-local ones always are.
+    """
+
+    def __init__(
+        self,
+        *,
+        total_seconds: float = 15,
+        networks: Sequence[str] = (),
+        allow_loopback: bool = False,
+        ca_file: str | None = None,
+        user_agent: str = "bridge",
+    ) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=total_seconds, sock_connect=5)
+        self._networks = [ipaddress.ip_network(each) for each in networks]
+        self._allow_loopback = allow_loopback
+        self._ca_file = ca_file
+        self._user_agent = user_agent
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """See :class:`Post`."""
+        refusal = url_refusal(url, allow_loopback=self._allow_loopback)
+        if refusal is not None:
+            raise Unavailable("address-refused", refusal)
+        try:
+            async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as answer:
+                # What the receiver says beyond its status is of no use to us, and is not waited for.
+                return Answer(answer.status, b"", _patience(answer.headers))
+        except aiohttp.ClientConnectorDNSError:
+            raise Unavailable("no-such-name", "The name of the receiving system cannot be resolved.") from None
+        except (aiohttp.ClientSSLError, ssl.SSLError):
+            raise Unavailable("tls", "The receiving system did not prove its identity over TLS.") from None
+        except (TimeoutError, aiohttp.ServerTimeoutError):
+            raise Unavailable("timeout", "The receiving system did not answer in time.") from None
+        except aiohttp.ClientConnectorError as error:
+            if error.errno == errno.EACCES:
+                raise Unavailable(
+                    "address-refused",
+                    "The address is of a kind that this node does not post to.",
+                    "An inner system's network can be allowed: [webhooks] networks in node.toml.",
+                ) from None
+            raise Unavailable("unreachable", "The receiving system cannot be reached.") from None
+        except (aiohttp.ClientError, OSError, ValueError):
+            raise Unavailable("broken", "The connection to the receiving system broke.") from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            context = ssl.create_default_context(cafile=self._ca_file)
+            connector = aiohttp.TCPConnector(
+                ssl=context, limit_per_host=4, keepalive_timeout=4, socket_factory=self._guard
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=self._timeout,
+                trust_env=False,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+            )
+        return self._session
+
+    def _guard(self, info: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, address = info
+        refusal = address_refusal(str(address[0]), allow_private=False, allow_loopback=self._allow_loopback)
+        if refusal == "private":
+            ip = _innermost(ipaddress.ip_address(str(address[0]).split("%", 1)[0]))
+            if any(ip.version == network.version and ip in network for network in self._networks):
+                refusal = None
+        if refusal is not None:
+            raise OSError(errno.EACCES, f"{refusal} address")
+        return socket.socket(family, kind, protocol)
+
+
+def _patience(headers: Mapping[str, str]) -> int | None:
+    """Seconds that we are asked to wait: given so, or as a date, which is held against the answer's own."""
+    said = headers.get("Retry-After")
+    seconds = _seconds(said)
+    if seconds is not None or said is None:
+        return seconds
+    try:
+        wait = parsedate_to_datetime(said) - parsedate_to_datetime(headers["Date"])
+        return max(0, int(wait.total_seconds()))
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
 
 
 def _authority(ca_file: str | None) -> ssl.SSLContext:

@@ -84,7 +84,7 @@ async def give(tx: Transaction, seqs: Iterable[int], team: str | None, lease: st
 
 
 async def under(db: Database | Transaction, lease: str, holder: str) -> list[tuple[Lease, Item]]:
-    """What a system holds under a lease: nothing once it was all given back, acknowledged or handed to another."""
+    """What a system was handed under a lease, acknowledged or not; but not what it gave back or another has by now."""
     columns = ",".join(f"l.{name}" for name in Lease._fields)
     rows = await db.fetch(
         f"select {columns}, {_ITEM} from leases l join inbox i on i.seq = l.inbox_seq"
@@ -107,7 +107,7 @@ async def times(db: Database | Transaction, seqs: Sequence[int], team: str | Non
 
 async def extend(tx: Transaction, lease: str, until: int) -> int:
     """Let a lease last until a time; how many items it holds."""
-    return await tx.execute("update leases set until = ? where id = ?", (until, lease))
+    return await tx.execute("update leases set until = ? where id = ? and done_at is null", (until, lease))
 
 
 async def give_back(tx: Transaction, rows: Iterable[Lease], until: int) -> None:
@@ -122,7 +122,7 @@ async def done(tx: Transaction, seqs: Iterable[int], team: str | None, holder: s
     """Acknowledge items for a team: they are never handed to it again."""
     await tx.executemany(
         f"insert into leases ({_LEASE}) values (?, ?, null, ?, ?, 0, ?) on conflict (inbox_seq, team) do update set"
-        " id = null, holder = excluded.holder, done_at = coalesce(leases.done_at, excluded.done_at)",
+        " done_at = coalesce(leases.done_at, excluded.done_at)",
         [(seq, team or "", holder, at, at) for seq in seqs],
     )
 

@@ -1,0 +1,156 @@
+"""Received alerts handed to a system for a time, so that a system that is killed anywhere loses nothing.
+
+A system leases what waits, stores it, and acknowledges. What is not acknowledged when the lease ends, or is given back,
+is handed out again. Several systems of one team never hold the same alert at once; each team has its own hand-out. The
+order is that of arrival. Only the acknowledgement says `collected` to the sender.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+from bridge.clock import Clock, millis
+from bridge.errors import Rejected
+from bridge.receipts import Status
+from bridge.storage import leases
+from bridge.storage.database import Database, Transaction
+from bridge.storage.inbox import Item
+
+T = TypeVar("T")
+
+SECONDS: Final = 300
+LONGEST: Final = 3600
+OPEN: Final = (Status.RECEIVED, Status.COLLECTED, Status.OPENED, Status.TAKEN)
+BYTES: Final = 4 * 1024 * 1024
+FLOOR_SECONDS: Final = 60
+
+
+@dataclass(frozen=True)
+class Leased(Generic[T]):
+    """What was handed out, in order, each with how often it was; `id` None when nothing waits."""
+
+    id: str | None
+    until: datetime
+    items: tuple[tuple[T, int], ...]
+
+
+class Lease(Generic[T]):
+    """Hands out, extends, takes back. Everything it needs comes in as an argument.
+
+    `shown` makes of a row what the caller gets; `collect` says `collected` for rows inside a unit.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        shown: Callable[[Sequence[Item]], Awaitable[Sequence[T]]],
+        collect: Callable[[Transaction, Sequence[Item], str], Awaitable[Callable[[], None]]],
+        clock: Clock,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._db = database
+        self._shown = shown
+        self._collect = collect
+        self._clock = clock
+        self._random = random
+        self._floors: dict[str | None, tuple[int, float]] = {}
+
+    async def take(self, holder: str, team: str | None, limit: int, seconds: int) -> Leased[T]:
+        """Hand out at most `limit` of what waits, oldest first, for `seconds` (1 to 3600)."""
+        now = self._clock.now()
+        at = millis(now)
+        until = now + timedelta(seconds=seconds)
+        floor = await self._floor(team)
+        lease = self._random(16).hex()
+        # If we stop here, nothing was handed out; after it, what was is handed out again when the lease ends.
+        async with self._db.transaction() as tx:
+            items = await leases.free(
+                tx, team, OPEN, floor, now=at, longest=at + LONGEST * 1000, limit=limit, size=BYTES
+            )
+            seqs = [item.seq for item in items]
+            await leases.give(tx, seqs, team, lease, holder, millis(until))
+            times = await leases.times(tx, seqs, team)
+        shown = await self._shown(items)
+        pairs = tuple((each, times.get(item.seq, 1)) for each, item in zip(shown, items, strict=True))
+        return Leased(lease if items else None, until, pairs)
+
+    async def renew(self, lease: str, holder: str, seconds: int) -> tuple[datetime, int]:
+        """Let what is still held last for `seconds` from now; until when, and how many. Raises Rejected `lease-over`."""
+        now = self._clock.now()
+        until = now + timedelta(seconds=seconds)
+        async with self._db.transaction() as tx:
+            _alive(await leases.under(tx, lease, holder), millis(now))
+            count = await leases.extend(tx, lease, millis(until))
+        return until, count
+
+    async def give_back(self, lease: str, holder: str, refs: Sequence[str] | None, seconds: int) -> int:
+        """Take back all of a lease, or the alerts named; they are handed out again after `seconds`. How many."""
+        now = self._clock.now()
+        async with self._db.transaction() as tx:
+            held = await leases.under(tx, lease, holder)
+            chosen = _alive(_named(held, refs), millis(now))
+            await leases.give_back(tx, [row for row, _ in chosen], millis(now + timedelta(seconds=seconds)))
+        return len(chosen)
+
+    async def acknowledge(self, lease: str, holder: str, refs: Sequence[str] | None) -> int:
+        """Acknowledge all of a lease, or the alerts named: your system has stored them. How many.
+
+        One unit: the senders are told in it. Twice is the same as once. Raises Rejected `lease-over` when the lease
+        has ended before, since another system may have the alerts by now.
+        """
+        now = millis(self._clock.now())
+        # If we stop here, nothing is acknowledged; the system asks again, or the lease ends.
+        async with self._db.transaction() as tx:
+            chosen = _named(await leases.under(tx, lease, holder), refs)
+            if chosen and all(row.done_at is not None for row, _ in chosen):
+                return len(chosen)
+            fresh = _alive(chosen, now)
+            items = [item for _, item in fresh]
+            after = await self._collect(tx, [item for item in items if item.purged_at is None], holder)
+            await leases.done(tx, [item.seq for item in items], fresh[0][0].team, holder, now)
+        after()
+        return len(chosen)
+
+    async def done(self, tx: Transaction, seq: int, team: str | None, holder: str) -> None:
+        """An alert was acknowledged without a lease: it is not handed out again."""
+        await leases.done(tx, [seq], team, holder, millis(self._clock.now()))
+
+    async def _floor(self, team: str | None) -> int:
+        """Where to begin to look. What is below is over for good, so an old answer is right, if slow."""
+        kept = self._floors.get(team)
+        now = self._clock.monotonic()
+        if kept is not None and now - kept[1] < FLOOR_SECONDS:
+            return kept[0]
+        if len(self._floors) > 100:
+            self._floors.clear()
+        floor = await leases.floor(self._db, team, OPEN)
+        self._floors[team] = (floor, now)
+        return floor
+
+
+def _alive(rows: Sequence[tuple[leases.Lease, Item]], now: int) -> list[tuple[leases.Lease, Item]]:
+    """What is not acknowledged yet. Raises Rejected `lease-over` when there is nothing, or its time is over."""
+    alive = [(row, item) for row, item in rows if row.done_at is None]
+    if not alive or alive[0][0].until <= now:
+        raise Rejected(
+            "lease-over",
+            "This lease has ended: it was given back, acknowledged, or its time is over.",
+            "Lease again: what was not acknowledged is handed out again.",
+        )
+    return alive
+
+
+def _named(
+    held: Sequence[tuple[leases.Lease, Item]], refs: Sequence[str] | None
+) -> list[tuple[leases.Lease, Item]]:
+    """What of a lease is meant: all, or the alerts of these ids or references. Raises Rejected `not-found`."""
+    if refs is None or not held:
+        return list(held)
+    wanted = set(refs)
+    chosen = [(row, item) for row, item in held if {item.alert_id, item.reference} & wanted]
+    if {each for _, item in chosen for each in (item.alert_id, item.reference)} >= wanted:
+        return chosen
+    raise Rejected("not-found", "The lease does not hold one of these alerts.")
