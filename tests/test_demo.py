@@ -114,7 +114,9 @@ def test_the_nodes_that_were_killed_were_in_processes_of_their_own(told: dict[st
 
 
 def test_the_counts_are_those_of_the_scenarios(told: dict[str, Any]) -> None:
-    rows = [row for name in FILES for row in json.loads((SCENARIOS / name).read_bytes())["expect"]["recipients"]]
+    rows = [
+        row for name in FILES for row in json.loads((SCENARIOS / name).read_bytes())["expect"]["recipients"]
+    ]
     assert told["alerts"] == len(FILES)
     assert told["recipients"] == len(rows) + 1  # and the one that took over from another
     assert told["receipts"] == sum(
@@ -124,7 +126,10 @@ def test_the_counts_are_those_of_the_scenarios(told: dict[str, Any]) -> None:
 
 def test_nothing_of_a_person_is_shown(told: dict[str, Any]) -> None:
     said = json.dumps(
-        [{name: value for name, value in each.items() if name not in {"title", "file"}} for each in told["scenarios"]]
+        [
+            {name: value for name, value in each.items() if name not in {"title", "file"}}
+            for each in told["scenarios"]
+        ]
     )
     for name in FILES:
         alert = json.loads((SCENARIOS / name).read_bytes())["alert"]
@@ -162,7 +167,10 @@ def test_an_alert_that_ends_otherwise_fails_the_demo_and_is_told(small: Path, tm
     ended = shown(tmp_path / "files", "--scenarios", str(small))
     assert (ended.status, ended.err) == (1, "")
     assert "FAILED  13" in ended.out
-    assert "not as the scenario says: the outcome is safeguarding_referral instead of no_further_action" in ended.out
+    assert (
+        "not as the scenario says: the outcome is safeguarding_referral instead of no_further_action"
+        in ended.out
+    )
     assert "1 of 1 scenarios did not end as they say." in ended.out
     assert nothing_left(ended.folder)
 
@@ -238,15 +246,25 @@ def test_no_node_outlives_a_demo_that_is_killed(small: Path, tmp_path: Path) -> 
     ("spoil", "sentence"),
     [
         pytest.param(shutil.rmtree, "There are no scenarios in", id="no folder"),
-        pytest.param(lambda folder: (folder / "nodes.toml").write_text("[["), "nodes.toml is not", id="not toml"),
-        pytest.param(lambda folder: (folder / "nodes.toml").write_text(""), "names a node that", id="no nodes"),
         pytest.param(
-            lambda folder: (folder / "13-postcode-da1.json").write_text("{"), "13-postcode-da1.json is not", id="not json"
+            lambda folder: (folder / "nodes.toml").write_text("[["), "nodes.toml is not", id="not toml"
         ),
-        pytest.param(lambda folder: (folder / "13-postcode-da1.json").unlink(), "There are no scenarios", id="no files"),
+        pytest.param(
+            lambda folder: (folder / "nodes.toml").write_text(""), "names a node that", id="no nodes"
+        ),
+        pytest.param(
+            lambda folder: (folder / "13-postcode-da1.json").write_text("{"),
+            "13-postcode-da1.json is not",
+            id="not json",
+        ),
+        pytest.param(
+            lambda folder: (folder / "13-postcode-da1.json").unlink(), "There are no scenarios", id="no files"
+        ),
     ],
 )
-def test_a_folder_that_cannot_be_played_is_refused_in_one_sentence(small: Path, spoil: Any, sentence: str) -> None:
+def test_a_folder_that_cannot_be_played_is_refused_in_one_sentence(
+    small: Path, spoil: Any, sentence: str
+) -> None:
     spoil(small)
     with pytest.raises(Misconfigured, match=sentence):
         scenarios.load(small)

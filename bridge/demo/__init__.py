@@ -76,7 +76,9 @@ async def _demo(
         screen.report(ended, stage, seconds)
         access = show.accesses(ended, stage) if keep else None
         if as_json:
-            sys.stdout.write(json.dumps(show.document(ended, stage, seconds, access), ensure_ascii=False) + "\n")
+            sys.stdout.write(
+                json.dumps(show.document(ended, stage, seconds, access), ensure_ascii=False) + "\n"
+            )
             sys.stdout.flush()
         status = 0 if all(each.ok for each in ended) else 1
         if access is not None:

@@ -36,7 +36,7 @@ LINE_LIMIT = 16 * 1024 * 1024
 ADMINISTRATORS = ("Ann", "Bob")
 """Two on each side confirm every partner, as they must."""
 
-MAKING = 3
+MAKING = 8
 """Nodes of one process that are made at a time: while one waits for the disk, the others can go on."""
 
 
@@ -127,7 +127,9 @@ def settings_of(place: Place) -> Settings:
         functions=place.functions,
         url=place.url,
         exercise=place.exercise,
-        contact=Contact(desk=f"{place.name} duty desk", telephone="01632 960000", hours="Mon-Sun 00:00-24:00"),
+        contact=Contact(
+            desk=f"{place.name} duty desk", telephone="01632 960000", hours="Mon-Sun 00:00-24:00"
+        ),
     )
     return Settings.first(node, port=place.port)
 
@@ -214,7 +216,11 @@ async def _hosted(share: Share) -> int:
             _tell(Failed(error.code, error.sentence, error.hint))
             return error.exit_status
         if isinstance(error, OSError):
-            _tell(Failed("system", f"A node's files cannot be written: {(error.strerror or 'refused').lower()}."))
+            _tell(
+                Failed(
+                    "system", f"A node's files cannot be written: {(error.strerror or 'refused').lower()}."
+                )
+            )
             return 1
         log.exception("host-failed")
         frame = traceback.extract_tb(error.__traceback__)[-1]

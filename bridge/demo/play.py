@@ -56,7 +56,9 @@ class Ended(msgspec.Struct, frozen=True):
         return not self.differences
 
 
-async def played(script: Script, stage: Stage, playing: Sequence[Playing], tell: Callable[[str], None]) -> list[Ended]:
+async def played(
+    script: Script, stage: Stage, playing: Sequence[Playing], tell: Callable[[str], None]
+) -> list[Ended]:
     """Play every scenario at once, with the busiest node killed and started again while alerts are under way."""
     play = _Play(script, stage, tell)
     async with asyncio.TaskGroup() as work:
@@ -85,7 +87,7 @@ class _Play:
             playing.sent = msgspec.structs.replace(playing.sent, refused=error.code)
         finally:
             self._accepted[scenario.name].set()
-            playing.over = True
+        playing.over = True
 
     async def _scenario(self, playing: Playing) -> Seen:
         scenario = playing.scenario
@@ -97,7 +99,9 @@ class _Play:
             self._tell(f"{expect.dark.node} goes dark: kill -9")
             await self._stage.kill(expect.dark.node)
         playing.line = "sending"
-        answer = await self._stage.ask(sender, "POST", "/v1/alerts", body, **{"Idempotency-Key": scenario.name})
+        answer = await self._stage.ask(
+            sender, "POST", "/v1/alerts", body, **{"Idempotency-Key": scenario.name}
+        )
         self._accepted[scenario.name].set()
         if not answer.ok:
             return Seen(refused=answer.code, question=question, live_code=live)
@@ -154,7 +158,8 @@ class _Play:
             await asyncio.sleep(LOOK_SECONDS)
         shown = await stage.ask(sender, "GET", f"/v1/alerts/{playing.sent.id}")
         waits = any(
-            leg["node"] == expect.dark.node and leg["status"] == Status.QUEUED for leg in shown.body.get("route", ())
+            leg["node"] == expect.dark.node and leg["status"] == Status.QUEUED
+            for leg in shown.body.get("route", ())
         )
         offered = None
         if expect.offer is not None:
@@ -261,7 +266,9 @@ class _Play:
         order = {code: place for place, code in enumerate(STATUSES)}
         copies = []
         for leg in shown["route"]:
-            receipts = sorted(said.get(leg["message"], {}).values(), key=lambda r: (r.at, order[Status(r.status)]))
+            receipts = sorted(
+                said.get(leg["message"], {}).values(), key=lambda r: (r.at, order[Status(r.status)])
+            )
             arrived = next((r.at for r in receipts if r.status == Status.RECEIVED), None)
             since = queued.get(leg["message"])
             withheld, leaks = await self._withheld(leg["node"], seen.id, body) if arrived else ((), ())
@@ -331,7 +338,8 @@ class _Play:
         names = [
             each.scenario.name
             for each in playing
-            if any(row.node == node for row in each.scenario.expect.rows) and each.scenario.expect.dark is None
+            if any(row.node == node for row in each.scenario.expect.rows)
+            and each.scenario.expect.dark is None
         ]
         waiting = [asyncio.ensure_future(self._accepted[name].wait()) for name in names]
         if not waiting:

@@ -175,14 +175,18 @@ class Script(msgspec.Struct, frozen=True):
     @property
     def busiest(self) -> str:
         """The node that must receive the most alerts."""
-        rows = [row.node for scenario in self.scenarios for row in scenario.expect.rows if row.node is not None]
+        rows = [
+            row.node for scenario in self.scenarios for row in scenario.expect.rows if row.node is not None
+        ]
         return max(dict.fromkeys(rows), key=rows.count, default="")
 
     @property
     def alone(self) -> tuple[str, ...]:
         """The nodes that will be killed, and so need a process of their own: the busiest, and those that are dark."""
         dark = (scenario.expect.dark.node for scenario in self.scenarios if scenario.expect.dark is not None)
-        return tuple(dict.fromkeys(node for node in (self.busiest, *dark) if node and node not in self.senders))
+        return tuple(
+            dict.fromkeys(node for node in (self.busiest, *dark) if node and node not in self.senders)
+        )
 
     @property
     def senders(self) -> tuple[str, ...]:
@@ -226,7 +230,9 @@ def load(directory: Path) -> Script:
         raise _unusable(NODES) from None
     scenarios = tuple(_read(path) for path in sorted(directory.glob(_FILES)))
     if not scenarios:
-        raise Misconfigured(f"There are no scenarios in {directory}.", "It must hold files such as 01-name.json.")
+        raise Misconfigured(
+            f"There are no scenarios in {directory}.", "It must hold files such as 01-name.json."
+        )
     wanted = dict.fromkeys(node for scenario in scenarios for node in scenario.nodes)
     for scenario in scenarios:
         if any(node not in every for node in scenario.nodes):
@@ -244,7 +250,9 @@ def _read(path: Path) -> Scenario:
 
 
 def _unusable(name: str) -> Misconfigured:
-    return Misconfigured(f"{name} is not a scenario file of the form that is known.", "See configs/scenarios/README.md.")
+    return Misconfigured(
+        f"{name} is not a scenario file of the form that is known.", "See configs/scenarios/README.md."
+    )
 
 
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
@@ -268,7 +276,9 @@ def as_of(body: bytes, now: datetime) -> bytes:
 def unanswered(body: bytes) -> bytes:
     """The alert before the worker answered which area was meant: as typed, without district and method."""
     alert = json.loads(body)
-    alert["home"] = {name: value for name, value in alert["home"].items() if name not in {"district", "method"}}
+    alert["home"] = {
+        name: value for name, value in alert["home"].items() if name not in {"district", "method"}
+    }
     return _encoded(alert)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,13 @@ from bridge.demo.verdict import Copy, Receipt
 from bridge.receipts import STATUSES, Status
 
 _INDENT: Final = 12
-_COLOURS: Final = {"queued": "yellow", "dark": "red", "refused": "red", "undelivered": "red", "closed": "green"}
+_COLOURS: Final = {
+    "queued": "yellow",
+    "dark": "red",
+    "refused": "red",
+    "undelivered": "red",
+    "closed": "green",
+}
 
 
 class Screen:
@@ -78,7 +85,7 @@ class Screen:
             rows = [row for row in rows if not row[0].over][: max((self._console.height - 5) // 2, 1)]
         for each, steps in rows:
             table.add_row(str(each.scenario.number), each.scenario.sender.node, steps)
-        return Group(table, Text(f"{over} of {len(playing)} alerts have all their receipts", style="bold"))
+        return Group(table, Text(f"{over} of {len(playing)} alerts have come to their end", style="bold"))
 
     # The report
 
@@ -100,22 +107,32 @@ class Screen:
         )
         self._line(0, Text(f"Each receipt's signatures were checked here; {_restarted(stage.restarts)}."))
         if failed:
-            self._line(0, Text(f"{failed} of {len(ended)} scenarios did not end as they say.", style="bold red"))
+            self._line(
+                0, Text(f"{failed} of {len(ended)} scenarios did not end as they say.", style="bold red")
+            )
         else:
             self._line(0, Text("Every scenario ended as it says.", style="bold green"))
 
     def _block(self, ended: Ended, stage: Stage) -> None:
         scenario, seen = ended.scenario, ended.seen
         mark = ("ok    ", "green") if ended.ok else ("FAILED", "bold red")
-        self._line(0, Text.assemble(mark, f"  {scenario.number:>2}  ", (scenario.title, "bold")), hang=_INDENT)
+        self._line(
+            0, Text.assemble(mark, f"  {scenario.number:>2}  ", (scenario.title, "bold")), hang=_INDENT
+        )
         if seen.reference:
-            asked = ", which the worker was asked for" if seen.question is not None else ""
             sender = stage.houses[scenario.sender.node].actor.name
-            self._line(_INDENT, Text(f"{seen.reference} from {sender}; home area {seen.home_name or 'not known'}{asked}"))
+            self._line(
+                _INDENT, Text(f"{seen.reference} from {sender}; home area {seen.home_name or 'not known'}")
+            )
         for copy in seen.copies:
             because = copy.because.partition(" because ")[2]
-            self._line(_INDENT, Text.assemble(f"to {copy.name}" if copy.node else "held", (f", because {because}", "dim")))
+            self._line(
+                _INDENT,
+                Text.assemble(f"to {copy.name}" if copy.node else "held", (f", because {because}", "dim")),
+            )
             self._line(_INDENT + 3, _told(copy))
+        for line in _remarks(ended):
+            self._line(_INDENT, Text(line))
         for line in ended.differences:
             self._line(_INDENT, Text(f"not as the scenario says: {line}", style="red"))
         self._line(0, Text())
@@ -170,10 +187,24 @@ def accesses(ended: Sequence[Ended], stage: Stage) -> list[Access]:
     reference = first.seen.reference
     return [
         _access(
-            stage, "A worker, who sends", sender, "alerts", f"bridge alert timeline {reference}", "bridge area route CR0"
+            stage,
+            "A worker, who sends",
+            sender,
+            "alerts",
+            f"bridge alert timeline {reference}",
+            "bridge area route CR0",
         ),
-        _access(stage, "A duty desk, which receives", desk, "inbox", "bridge inbox list", f"bridge inbox show {reference}"),
-        _access(stage, "The administrator of that desk's node", desk, "", "bridge partner list", "bridge check"),
+        _access(
+            stage,
+            "A duty desk, which receives",
+            desk,
+            "inbox",
+            "bridge inbox list",
+            f"bridge inbox show {reference}",
+        ),
+        _access(
+            stage, "The administrator of that desk's node", desk, "", "bridge partner list", "bridge check"
+        ),
     ]
 
 
@@ -240,6 +271,26 @@ def _word(status: str) -> str:
     return status if status == "dark" else STATUSES[Status(status)].label.lower()
 
 
+def _remarks(ended: Ended) -> Iterator[str]:
+    """What happened around the alert, where its scenario is about that."""
+    expect, seen = ended.scenario.expect, ended.seen
+    if seen.question is not None:
+        choices = " or ".join(
+            f"{_area(code)} ({areas.percent(share)})" for code, share in seen.question.candidates
+        )
+        yield f"nothing was picked, the worker was asked first: {choices}"
+    if expect.live is not None and seen.live_code is not None:
+        yield f"{expect.live.node}, a live node, refused it when asked to send it (code {seen.live_code})"
+    if expect.dark is not None and seen.waited and seen.back_seconds is not None:
+        offered = f"; meanwhile the sender was offered {seen.offered}" if seen.offered is not None else ""
+        yield f"it waited while {expect.dark.node} was away, and came within {ceil(seen.back_seconds) or 1} s of its return{offered}"
+
+
+def _area(code: str) -> str:
+    found = areas.shipped().area(code)
+    return found.label if found else code
+
+
 def _told(copy: Copy) -> Text:
     text = Text(", ".join(_receipt(copy, receipt) for receipt in copy.receipts) or "nothing yet")
     if copy.withheld:
@@ -254,8 +305,7 @@ def _receipt(copy: Copy, receipt: Receipt) -> str:
     if receipt.outcome is not None:
         return f"{word}: {vocabulary.TABLES['outcome'].label(receipt.outcome).lower()}"
     if receipt.referral is not None:
-        area = areas.shipped().area(receipt.referral)
-        return f"{word}, belongs to {area.label if area else receipt.referral}"
+        return f"{word}, belongs to {_area(receipt.referral)}"
     return word
 
 

@@ -91,7 +91,9 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def code(self) -> str:
         """The code of a refusal."""
-        return str(self.body.get("code", "not-understood")) if isinstance(self.body, dict) else "not-understood"
+        return (
+            str(self.body.get("code", "not-understood")) if isinstance(self.body, dict) else "not-understood"
+        )
 
 
 @dataclass
@@ -137,7 +139,10 @@ class Stage:
     async def control(self, node: str, method: str, path: str, body: Any = None) -> Answer:
         """One request over a node's control socket. Raises Unavailable when nobody is there."""
         try:
-            async with self._socket(node) as session, session.request(method, f"http://node{path}", json=body) as answer:
+            async with (
+                self._socket(node) as session,
+                session.request(method, f"http://node{path}", json=body) as answer,
+            ):
                 return Answer(answer.status, await answer.json(content_type=None))
         except (OSError, aiohttp.ClientError):
             raise Unavailable("not-running", f"The node {node} does not answer.") from None
@@ -274,7 +279,9 @@ async def _raise(script: Script, stage: Stage, tell: Callable[[str], None]) -> N
     started = time.monotonic()
     tell(f"Making {len(stage.houses)} nodes: keys, databases, certificates")
     made = asyncio.Event()
-    at_work = {name: (host, share) for (name, share), host in zip(stage.shares.items(), stage.children, strict=False)}
+    at_work = {
+        name: (host, share) for (name, share), host in zip(stage.shares.items(), stage.children, strict=False)
+    }
     try:
         async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as work:
             for name, (host, share) in at_work.items():
@@ -282,7 +289,9 @@ async def _raise(script: Script, stage: Stage, tell: Callable[[str], None]) -> N
                 host.tell(Share(str(stage.log(name)), [stage.houses[node].place for node in share]))
                 work.create_task(_followed(stage, host, share, made, work))
             await made.wait()
-            tell(f"Introducing {len(stage.pairs)} pairs of partners: two administrators confirm each on both sides")
+            tell(
+                f"Introducing {len(stage.pairs)} pairs of partners: two administrators confirm each on both sides"
+            )
             met = _introductions(script, stage)
             for host, share in at_work.values():
                 host.tell(Meet({node: met.get(node, []) for node in share}))
@@ -349,7 +358,9 @@ def _houses(script: Script, directory: Path) -> dict[str, House]:
 def _shares(script: Script, houses: dict[str, House]) -> tuple[list[str], list[str], list[str]]:
     """Which host makes which nodes: senders in one, the others in two; those that will be alone come first."""
     sending = [node for node in houses if node in script.senders]
-    others = sorted((node for node in houses if node not in script.senders), key=lambda n: not houses[n].place.alone)
+    others = sorted(
+        (node for node in houses if node not in script.senders), key=lambda n: not houses[n].place.alone
+    )
     return sending, others[::2], others[1::2]
 
 
