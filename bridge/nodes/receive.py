@@ -10,6 +10,7 @@ Nothing is answered before it is stored. What cannot be authenticated gets no si
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -235,6 +236,7 @@ class Receive:
         fresh = [each for each in known if each.answer is None]
         if not fresh:
             return
+        self._count(fresh)
         keys: dict[bytes, Any] = {}
         verdicts: dict[bytes, list[_Verdict]] = {}
         for each in fresh:
@@ -286,12 +288,19 @@ class Receive:
         each.messages = messages
         each.leaves = [merkle.leaf_hash(leaf) for leaf in leaves]
 
+    def _count(self, fresh: Sequence[_Arriving]) -> None:
+        """The quota, for the whole carrier or not at all: what was refused must not have been counted."""
+        wanted = Counter[str]()
+        for each in fresh:
+            wanted[each.header.sender] += len(each.messages)
+        for sender, count in wanted.items():
+            if count and not self._quota.take(sender, count, self._clock.monotonic()):
+                raise Rejected("quota", "The partner has sent more than its quota.", "Send it again later.")
+
     def _judge(self, each: _Arriving, now: datetime) -> list[_Verdict]:
         """Checks 9 and 10 for every message of an envelope that opened."""
         if each.refusal is not None or each.partner is None:
             return []
-        if not self._quota.take(each.header.sender, len(each.messages), self._clock.monotonic()):
-            raise Rejected("quota", "The partner has sent more than its quota.", "Send it again later.")
         verdicts = []
         for position, (message, leaf) in enumerate(zip(each.messages, each.leaves, strict=True)):
             verdict = _Verdict(message, leaf)
@@ -659,7 +668,7 @@ def unpack_received(content: bytes) -> tuple[bytes, bytes]:
 class Quota:
     """How many messages a partner may send: a bucket that fills evenly over the hour.
 
-    An envelope of more messages than an hour's comes in when the bucket is full, and what it takes too much is owed:
+    A carrier of more messages than an hour's comes in when the bucket is full, and what it takes too much is owed:
     refused for ever it would never be delivered.
     """
 
