@@ -205,6 +205,15 @@ def _taken(book: Book, post: Post) -> None:
         expect={"answers": [received(1, 2, 3)]},
     )
     book.ok(
+        "quota-refused-uncounted",
+        "Two envelopes were too much at once; the first of them alone is not, because nothing of them was counted.",
+        base=ALERT,
+        given={"messages_per_hour": 2},
+        before=[[post.envelope(message(carried(4), 4), number=4)], [one, post.envelope(three[1], number=2)]],
+        carrier=[one],
+        expect={"answers": answers["answers"], "inbox": 2},
+    )
+    book.ok(
         "area-unknown-to-sender",
         "The home area is not known: valid, and the recipient's function decides.",
         base=ALERT,
