@@ -45,7 +45,7 @@ from bridge.errors import BridgeError, Rejected, Unavailable
 from bridge.events import Facts
 from bridge.metrics import Metrics
 from bridge.nodes.transport import Answer, Call, Endpoint
-from bridge.partners import Partner, sealing_key, trusted
+from bridge.partners import Partner, PublishedKey, sealing_key, trusted
 from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, outbox, sent, settlement
 from bridge.storage.contents import CONTENT, Contents, payload_label
@@ -327,9 +327,9 @@ class Deliver:
     async def _seal(self, lane: _Lane, partner: Partner, waiting: Sequence[outbox.ToSeal]) -> list[_Flight]:
         now = self._clock.now()
         identity = self._identity()
-        key = sealing_key(partner.descriptor, now) if trusted(partner, now) else None
-        if key is None or identity.suite not in partner.descriptor.suites:
-            await self._wait_for_descriptor(lane, partner, "no-sealing-key" if key is None else "unknown-suite")
+        key = self._key_of(partner, now, frozenset())
+        if key is None:
+            await self._wait_for_key(lane, "no-sealing-key", frozenset())
             return []
         groups, lost = self._grouped(waiting)
         flights, rows = [], []
@@ -539,7 +539,8 @@ class Deliver:
         if len(unsettled) < len(flights) and not reseal:
             await self._succeeded(lane, len(flights) - len(unsettled))
         if reseal:
-            await self._wait_for_descriptor(lane, partner, "key-retired")
+            used = frozenset(wire.decode_header(flight.header).to_kid for flight in flights)
+            await self._wait_for_key(lane, "key-retired", used)
         if unsettled and verified:
             await self._blame(lane, UNSIGNED, unsettled)
         elif unsettled:
@@ -634,16 +635,22 @@ class Deliver:
         async with self._db.transaction() as tx:
             await outbox.postpone(tx, rows)
 
-    async def _wait_for_descriptor(self, lane: _Lane, partner: Partner, reason: str) -> None:
-        """The descriptor that is held does not serve: ask for a newer one, and wait if there is none."""
-        await self._refresh(lane.partner)
-        newest = self._book.get(lane.partner)
-        if newest is None or newest.descriptor.seq <= partner.descriptor.seq:
-            await self._ask(lane)  # a greeting brings the newest, too
-            newest = self._book.get(lane.partner)
-        if newest is None or newest.descriptor.seq <= partner.descriptor.seq:
-            self._metrics.inc("bridge_delivery_failures_total", partner=lane.partner, code=reason)
-            await self._hold(lane, reason, 60.0, patient=True)
+    def _key_of(self, partner: Partner | None, now: datetime, retired: frozenset[str]) -> PublishedKey | None:
+        """The key to seal with for this partner now, if its descriptor gives one that serves."""
+        if partner is None or not trusted(partner, now) or self._identity().suite not in partner.descriptor.suites:
+            return None
+        key = sealing_key(partner.descriptor, now)
+        return None if key is None or key.kid in retired else key
+
+    async def _wait_for_key(self, lane: _Lane, reason: str, retired: frozenset[str]) -> None:
+        """No key serves, or these do not any more: ask for a newer descriptor, and wait if there is none."""
+        for ask in (None, self._refresh, self._probe):  # a greeting brings the newest descriptor, too
+            if ask is not None:
+                await ask(lane.partner)
+            if self._key_of(self._book.get(lane.partner), self._clock.now(), retired) is not None:
+                return
+        self._metrics.inc("bridge_delivery_failures_total", partner=lane.partner, code=reason)
+        await self._hold(lane, reason, 60.0, patient=True)
 
     async def _keep(self, lane: _Lane) -> None:
         lane.kept = lane.failures > 0
