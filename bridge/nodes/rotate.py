@@ -120,6 +120,10 @@ class Rotate:
         now = self._clock.now()
         kept = await descriptor(self._db, self._profile.node_id)
         held = wire.decode_descriptor(kept[0]) if kept else None
+        if not self._listed("sealing", now):
+            await make_sealing_key(self._keys, self._profile, now, self._random)
+        if not self._listed("message", now):
+            await make_message_keys(self._keys, self._profile, now, self._random)
         await self._load(held.seq if held else 0)
         if kept is None or held is None or self._due(held, now):
             await self._issue(held, now)
