@@ -8,6 +8,7 @@ at any moment: the engine never stays inside a transaction, and a commit that wa
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from bridge.errors import BridgeError, Unavailable
@@ -133,6 +134,14 @@ class Database(ABC):
     @abstractmethod
     async def vacuum(self) -> None:
         """Rewrite the file without its free space; only for small databases, nothing else runs meanwhile."""
+
+    async def snapshot(self, to: Path, progress: Callable[[int, int], None]) -> None:
+        """Copy all of it, as of one moment, into the new file `to`, step by step beside running units.
+
+        `progress` is told how much is done, of how much. Raises Unavailable when it cannot be done or written.
+        """
+        del to, progress
+        raise unavailable("This database is not copied by the node.", "Back it up with its own tools.")
 
     @abstractmethod
     async def close(self) -> None:

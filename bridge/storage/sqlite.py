@@ -14,11 +14,14 @@ import contextlib
 import os
 import sqlite3
 import stat
+import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import aiosqlite
 
@@ -553,6 +556,26 @@ class Sqlite(Database):
         await self._alone(lambda raw: raw.execute("VACUUM").fetchall())
         await self.truncate()
 
+    async def snapshot(self, to: Path, progress: Callable[[int, int], None]) -> None:
+        """See :meth:`Database.snapshot`.
+
+        The copy is made over the writer's own connection, which is the only one whose changes reach what is copied
+        already: over any other, every commit would begin the copy anew. Each step has the turn for a moment.
+        """
+        copy = _Copy(self._writer, to)
+        try:
+            while not copy.over:
+                started = time.perf_counter()
+                await self._alone(copy.step)
+                progress(copy.total - copy.left, copy.total)
+                # Two thirds of the time belong to everybody else.
+                await asyncio.sleep(min(0.5, 2 * (time.perf_counter() - started)))
+        finally:
+            # If we are cancelled here, the copy ends all the same: its thread would hold the connection open.
+            await asyncio.shield(self._spawn(asyncio.to_thread(copy.stop)))
+        if copy.failure is not None:
+            raise (_sentence(copy.failure) or unavailable("The copy could not be written.", "Is there room for it?"))
+
     async def close(self) -> None:
         """See :meth:`Database.close`."""
         if self._closing is None:
@@ -579,6 +602,87 @@ class Sqlite(Database):
         for thread in threads:
             if thread is not None:
                 await thread.close()
+
+
+COPY_PAGES: Final = 256
+"""Pages that one step of a snapshot copies: a few milliseconds."""
+
+
+class _Copy:
+    """A copy under way: its thread does a step whenever the writer's thread waits for one, and none besides."""
+
+    def __init__(self, writer: "_Thread | None", to: Path) -> None:
+        if writer is None or writer._conn is None:  # noqa: SLF001  the raw connection of our own thread
+            raise unavailable("The database is closed.", "The node is stopping.")
+        self.over = False
+        self.failure: sqlite3.Error | None = None
+        self.left = self.total = 0
+        self._source = writer._conn  # noqa: SLF001  as above
+        self._to = to
+        self._go = threading.Event()
+        self._done = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+        self._thread.start()
+
+    def step(self, _raw: sqlite3.Connection) -> None:
+        """Runs on the writer's thread, which does nothing else meanwhile."""
+        self._done.clear()
+        self._go.set()
+        self._done.wait()
+
+    def stop(self) -> None:
+        """End the copy, finished or not, and its thread."""
+        self._stopped = True
+        self._go.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._wait()
+        try:
+            if not self._stopped:
+                self._copy()
+        except sqlite3.Error as error:
+            self.failure = error
+        except _Lost:
+            pass
+        finally:
+            self.over = True
+            self._done.set()
+
+    def _copy(self) -> None:
+        target = sqlite3.connect(str(self._to), isolation_level=None)
+        try:
+            target.execute("PRAGMA synchronous = OFF")  # it is read, encrypted and synced elsewhere
+            self._source.backup(target, pages=COPY_PAGES, progress=self._stepped, sleep=0)
+        finally:
+            target.close()
+
+    def _stepped(self, status: int, left: int, total: int) -> None:
+        self.left, self.total = left, total
+        if status == sqlite3.SQLITE_DONE:
+            return
+        self._done.set()
+        self._wait()
+        if self._stopped:
+            raise _Lost
+
+    def _wait(self) -> None:
+        self._go.wait()
+        self._go.clear()
+
+
+async def examine(path: Path) -> bool:
+    """Whether a database file that nobody has open is whole, down to every page and index."""
+
+    def check() -> bool:
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as raw:
+                return _pragma(raw, "integrity_check") == ("ok",) and _pragma(raw, "foreign_key_check") == ()
+        except sqlite3.Error:
+            return False
+
+    return await asyncio.to_thread(check)
 
 
 def _read(raw: sqlite3.Connection, sql: str, parameters: Parameters) -> list[Row]:
@@ -611,7 +715,8 @@ def _connection(path: Path) -> _Thread:
             isolation_level=None,
             timeout=BUSY_MS / 1000,
             cached_statements=256,
-            check_same_thread=True,
+            # A snapshot's thread uses the writer's connection, at moments when the writer's own thread waits for it.
+            check_same_thread=False,
         )
 
     return _Thread(connect, iter_chunk_size=64)
