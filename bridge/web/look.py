@@ -7,6 +7,7 @@ their address, so a browser may keep them for ever and never asks for an old one
 import gzip
 import hashlib
 import re
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -79,8 +80,9 @@ def qr(content: str, title: str, size: int = 4) -> Markup:
     )
 
 
+@lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
-    """The engine with everything that every template may use."""
+    """The engine with everything that every template may use, one for all nodes of a process: it knows none of them."""
     made = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [
@@ -121,6 +123,10 @@ def environment() -> jinja2.Environment:
     return made
 
 
+_WARMING: Final = threading.Lock()
+"""Held while templates are compiled, so that nodes that start together do not each compile them all."""
+
+
 class Templates:
     """Renders pages. Compiling takes a while, so :meth:`warm` does it before the first visitor comes."""
 
@@ -134,6 +140,7 @@ class Templates:
     def warm(self) -> int:
         """Compile every template of ours, and those of the components that they use; how many."""
         names = self._environment.list_templates(filter_func=lambda name: not name.startswith("govuk_frontend_jinja/"))
-        for name in names:
-            self._environment.get_template(name)
+        with _WARMING:
+            for name in names:
+                self._environment.get_template(name)
         return len(names)
