@@ -367,6 +367,8 @@ class Node:
         self.metrics.set("bridge_outbox_waiting", sum(count for count, _ in waiting.values()))
         oldest = min((since for _, since in waiting.values()), default=now)
         self.metrics.set("bridge_outbox_oldest_seconds", max(0, now - oldest) / 1000)
+        for partner in waiting:
+            self.deliver.wake(partner)  # whoever put it there may have been stopped before it could say so
         counts = await inbox.counts(self.database)
         self.metrics.set("bridge_inbox_waiting", counts.get("received", 0))
         for state in State:
