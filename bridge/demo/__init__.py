@@ -12,11 +12,13 @@ from typing import Final
 
 from rich.console import Console
 
+from bridge import areas
 from bridge.demo import scenarios, show
 from bridge.demo.hosts import Forked, first, fork
 from bridge.demo.play import Playing, played
 from bridge.demo.processes import Child, forked
 from bridge.demo.stage import Progress, processes_for, raised
+from bridge.web import look
 
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -29,6 +31,9 @@ def run_demo(keep: bool, as_json: bool, console: Console, directory: Path | None
     when the scenarios cannot be read or the nodes not be started.
     """
     script = scenarios.load(directory or scenarios.shipped())
+    # Whatever every process needs is made before they part, so that it is made once.
+    areas.shipped()
+    look.Templates().warm()
     hosts = [fork() for _ in range(processes_for(script))]
     try:
         return asyncio.run(_stoppable(keep, as_json, console, script, hosts))
