@@ -537,21 +537,24 @@ class County:
 
     # Nodes
 
-    async def add(self, *names: str, start: bool = True, **changes: Any) -> list[Node]:
-        """Make new nodes, introduce them to all that are there, and start them. `changes` are sections of settings."""
+    async def add(self, *names: str, start: bool = True, around: str | None = None, **changes: Any) -> list[Node]:
+        """Make new nodes, introduce them to all that are there (or to `around` alone), and start them.
+
+        `changes` are sections of settings.
+        """
         for name in names:
             self._settings[name] = self.templates.settings(name, **changes)
         if self.nodes or changes:
-            made = await self._made(names)
+            made = await self._made(names, around)
         else:
-            made = await self._copied(names)
+            made = await self._copied(names, around)
         if start:
             for node in made:
                 await node.start()
             await self.loop.nothing_to_do()
         return made
 
-    async def _made(self, names: Sequence[str]) -> list[Node]:
+    async def _made(self, names: Sequence[str], around: str | None) -> list[Node]:
         made = []
         for name in names:
             with self.loop.frozen():
@@ -559,15 +562,15 @@ class County:
             made.append(await self._open(name))
         for name in names:
             for other in self.nodes:
-                if other != name and (other not in names or other < name):
+                if other != name and (other not in names or other < name) and around in {None, name, other}:
                     await self.introduce(name, other)
         return made
 
-    async def _copied(self, names: Sequence[str]) -> list[Node]:
+    async def _copied(self, names: Sequence[str], around: str | None) -> list[Node]:
         """As :meth:`_made`; but nodes that were introduced to each other once need not be again."""
-        template = self.templates.together(names)
+        template = self.templates.together((*names, f"around-{around}"))
         if not template.exists():
-            await self._made(names)
+            await self._made(names, around)
             for name in names:
                 await self.stop(name)
             shutil.copytree(self.directory, template)

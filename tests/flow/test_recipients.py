@@ -53,7 +53,7 @@ async def test_a_scenario_reaches_its_recipients_and_no_other_node(county: Count
     names = [sender, *(row["node"] for row in expected if row["node"])]
     if bystander not in names and bystander in county.templates._known:
         names.append(bystander)
-    await county.add(*names)
+    await county.add(*names, around=sender)
     sent = await county.send(sender, name)
     await county.settle(limit=10)
     assert [(leg.function, leg.area, leg.node, leg.step) for leg in sent.route] == [
@@ -72,7 +72,7 @@ async def test_a_scenario_reaches_its_recipients_and_no_other_node(county: Count
 
 async def test_each_recipient_gets_its_own_sealed_copy_and_only_what_it_may_see(county: County) -> None:
     sender, expected = cast("03-housing")
-    await county.add(sender, *(row["node"] for row in expected))
+    await county.add(sender, *(row["node"] for row in expected), around=sender)
     sent = await county.send(sender, "03-housing")
     await county.settle(limit=10)
     whole = msgspec.json.decode(scenario("03-housing")["alert"])
@@ -93,7 +93,7 @@ async def test_each_recipient_gets_its_own_sealed_copy_and_only_what_it_may_see(
 
 async def test_no_recipient_learns_the_message_ids_of_another(county: County) -> None:
     sender, expected = cast("01-jobcentre")
-    await county.add(sender, *(row["node"] for row in expected))
+    await county.add(sender, *(row["node"] for row in expected), around=sender)
     sent = await county.send(sender, "01-jobcentre")
     await county.settle(limit=10)
     messages = {leg.node: leg.message for leg in sent.route}
