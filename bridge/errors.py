@@ -101,6 +101,8 @@ CODES: dict[str, Code] = {
     "expired-descriptor": Code("The descriptor has expired, or is issued in the future.", 422, 3),
     "wrong-node": Code("The descriptor is of another node than expected, or has this node's own name.", 422, 3),
     "wrong-state": Code("What was asked is not possible in the present state.", 409, 3),
+    "wrong-passphrase": Code("The passphrase does not open the backup.", 422, 3),
+    "damaged": Code("A file is not, to its end, what was written.", 422, 1),
     # What a person or a system asks of its own node.
     "ambiguous-area": Code("The text fits several areas; one must be chosen.", 422, 2),
     "area-not-found": Code("No area is known by this text.", 422, 2),

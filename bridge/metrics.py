@@ -87,6 +87,9 @@ TABLE: Final[Mapping[str, Declared]] = {
     "bridge_partners": Declared("gauge", "Partners, by state.", ("state",)),
     "bridge_job_failures_total": Declared("counter", "Background jobs that ended in an error.", ("job",)),
     "bridge_purge_overdue": Declared("gauge", "Alerts that should have been deleted over an hour ago and were not."),
+    "bridge_log_disputed": Declared(
+        "gauge", "1 when a partner keeps a head of this node's audit log that the log does not fit."
+    ),
     "bridge_purge_braked": Declared("gauge", "1 while deleting is braked because the clock is not trusted."),
     "bridge_log_fields_dropped_total": Declared(
         "counter", "Log fields left out because they are not on the list or not of its form."

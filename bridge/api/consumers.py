@@ -77,9 +77,9 @@ class Consumers:
         return answered({"items": page.items, "next_cursor": self._cursors.give("alerts", last)})
 
     @route("GET", "/v1/alerts/{ref}", needs="alerts:read", summary="One alert sent from here, with its timeline")
-    async def show_sent(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+    async def show_sent(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Content while it is kept, then the stub and the receipts alone."""
-        followed = await self._follow.show(_ref(request))
+        followed = await self._follow.show(_ref(request), actor.name)
         row: dict[str, Any] = msgspec.to_builtins(followed.row)
         rest: dict[str, Any] = {
             name: getattr(followed, name) for name in ("route", "timeline", "home", "retention", "alert")
@@ -126,9 +126,9 @@ class Consumers:
         return answered({"items": page.items, "next_cursor": self._cursors.give("inbox", page.last) or given})
 
     @route("GET", "/v1/inbox/{ref}", needs="alerts:read", summary="One alert received")
-    async def show_received(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+    async def show_received(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """The alert as it was sent, with its route and what we have said of it; 410 once it is deleted."""
-        received = await self._acknowledge.show(_ref(request))
+        received = await self._acknowledge.show(_ref(request), actor.name)
         entry: dict[str, Any] = msgspec.to_builtins(received.entry)
         rest = {
             name: getattr(received, name)

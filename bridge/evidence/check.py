@@ -24,7 +24,16 @@ from bridge.errors import BridgeError, Malformed, Rejected
 from bridge.evidence import file, note
 from bridge.evidence.file import Evidence
 from bridge.partners import Descriptor, Partner, discovered, identity_digest, renewed
-from bridge.receipts import STATUSES, ReceiptsDocument, Sayer, Statement, Status, advance, check_statement, refusal
+from bridge.receipts import (
+    STATUSES,
+    ReceiptsDocument,
+    Sayer,
+    Statement,
+    Status,
+    advance,
+    check_statement,
+    refusal,
+)
 
 _NO_ENVELOPE: Final = "0" * 32
 

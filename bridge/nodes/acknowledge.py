@@ -103,6 +103,8 @@ class Acknowledge:
         name_of: Callable[[str], str],
         wake: Callable[[str], None],
         stepped: Callable[[Transaction, inbox.Item, str], Awaitable[None]],
+        viewed: Callable[[str, str, str], Awaitable[None]],
+        checkpoint: Callable[[str], str | None],
         clock: Clock,
         metrics: Metrics,
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -113,6 +115,8 @@ class Acknowledge:
         self._name_of = name_of
         self._wake = wake
         self._stepped = stepped
+        self._viewed = viewed
+        self._checkpoint = checkpoint
         self._clock = clock
         self._metrics = metrics
         self._random = random
@@ -122,11 +126,17 @@ class Acknowledge:
         rows = await inbox.page(self._db, after, limit, states)
         return Page(tuple(self._entry(row) for row in rows), rows[-1].seq if rows else None)
 
-    async def show(self, ref: str) -> Received:
-        """One received alert by id or canonical reference. Raises Rejected `not-found`."""
+    async def show(self, ref: str, actor: str | None = None) -> Received:
+        """One received alert by id or canonical reference, for `actor` to see, which is recorded first.
+
+        `actor` is None only where nobody sees it. Raises Rejected `not-found`.
+        """
         item = await self._item(ref)
         told = await inbox.said_of(self._db, item.message_id)
-        return self._whole(item, tuple(Step(row[0], moment(row[1]), row[2]) for row in told))
+        whole = self._whole(item, tuple(Step(row[0], moment(row[1]), row[2]) for row in told))
+        if actor is not None and whole.alert is not None:
+            await self._viewed("inbox:seen", actor, item.alert_id)
+        return whole
 
     async def collect(self, ref: str, actor: str) -> Entry:
         """A consuming system has taken the alert over durably."""
@@ -177,7 +187,8 @@ class Acknowledge:
             outcome=outcome,
             referral=referral,
         )
-        signed = settlement.say(self._identity(), item.partner, [statement], at)
+        head = self._checkpoint(item.partner)
+        signed = settlement.say(self._identity(), item.partner, [statement], at, checkpoint=head)
         message_id = self._random(16)
         code = outcome or referral
         # If we stop here, nothing was done and nothing said; the person or system asks again.

@@ -33,6 +33,7 @@ from bridge.api.people import People
 from bridge.areas import Gazetteer
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
 from bridge.config import FILE_NAME, Settings, render
+from bridge.crypto.identity import Identity
 from bridge.crypto.keys import Fingerprint
 from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected
@@ -41,9 +42,11 @@ from bridge.nodes import pages
 from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import OPERATOR, Actor, Admit
+from bridge.nodes.checkpoint import Checkpoint
 from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.follow import Follow
+from bridge.nodes.prove import Prove
 from bridge.nodes.receive import Receive
 from bridge.nodes.retain import Retain
 from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
@@ -51,8 +54,9 @@ from bridge.nodes.sign_in import SignIn, account_key
 from bridge.nodes.submit import Submit
 from bridge.nodes.transport import Call, Transport
 from bridge.nodes.withdraw import Withdraw
+from bridge.nodes.witness import Witness
 from bridge.partners import Contact, State, freshness
-from bridge.storage import inbox, open_database, outbox, seen, sent, settlement
+from bridge.storage import audit, inbox, open_database, outbox, seen, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
 from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file
@@ -122,12 +126,35 @@ class Node:
         self.listeners: list[Callable[[Sequence[settlement.Change]], None]] = []
         classes = _classes(settings)
         contents = Contents(keystore)
+        views = audit.Views(database, clock)
+        self.checkpoint = Checkpoint(
+            database=database, identity=self._identity, book=self.book, clock=clock, metrics=metrics
+        )
         self.rotate = Rotate(
             database=database,
             keystore=keystore,
             book=self.book,
             profile=profile_of(settings, tls_pins),
             announce=self._announce,
+            checkpoint=self.checkpoint.newest,
+            clock=clock,
+        )
+        self.witness = Witness(
+            database=database,
+            book=self.book,
+            call=call,
+            newest=self.checkpoint.newest,
+            greet=self._said_hello,
+            reminded=self.checkpoint.reminded,
+            spawn=self._spawn,
+            clock=clock,
+            metrics=metrics,
+        )
+        self.prove = Prove(
+            database=database,
+            contents=contents,
+            identity=self.rotate.identity,
+            sign_head=self.checkpoint.sign,
             clock=clock,
         )
         self.enrol = Enrol(
@@ -140,6 +167,7 @@ class Node:
             contact=self._greeted,
             routes_changed=self._routes_changed,
             time_said=self._time_said,
+            heads=self.witness,
             clock=clock,
             metrics=metrics,
             version=bridge.__version__,
@@ -155,6 +183,7 @@ class Node:
             probe=self.enrol.hello,
             refresh=self.enrol.refresh,
             changed=self._changed,
+            saw=self.witness.saw,
             clock=clock,
             metrics=metrics,
             schedule=Schedule(
@@ -216,6 +245,8 @@ class Node:
             contact=self._contact,
             changed=self._changed,
             arrived=lambda: None,
+            checkpoint=self.checkpoint.give,
+            saw=self.witness.saw,
             taken_back=self.withdraw.taken_back,
             wake=self.deliver.wake,
             clock=clock,
@@ -230,11 +261,17 @@ class Node:
             name_of=self._name_of,
             wake=self.deliver.wake,
             stepped=self.retain.stepped,
+            viewed=views.record,
+            checkpoint=self.checkpoint.give,
             clock=clock,
             metrics=metrics,
         )
         self.follow = Follow(
-            database=database, contents=contents, name_of=self._name_of, shown=self.address.shown
+            database=database,
+            contents=contents,
+            name_of=self._name_of,
+            viewed=views.record,
+            shown=self.address.shown,
         )
         self.admit = Admit(database=database, clock=clock, exercise=settings.node.exercise)
         self.sign_in = SignIn(
@@ -297,6 +334,8 @@ class Node:
                 for partner in await load(database, registry_decode):
                     node.book.put(partner)
                 await node.retain.start()
+                await node.checkpoint.load()
+                await node.witness.load()
                 await node.rotate.start()
             except BaseException:
                 await database.close()
@@ -337,6 +376,8 @@ class Node:
             Job("watch-clock", 5.0, self.retain.tick),
             Job("sweep-content", self.settings.retention.sweep_seconds, self.retain.sweep),
             Job("measure", 10.0, self._measure),
+            Job("sign-log", 2.0, self.checkpoint.work),
+            Job("watch-logs", 60.0, self.witness.work),
             Job("save-contacts", 60.0, self.enrol.save_contacts),
             Job("forget", 300.0, self._forget),
             Job("tend-keys", 900.0, self.rotate.tend),
@@ -397,6 +438,12 @@ class Node:
             if partner.state is State.ACTIVE:
                 self.deliver.wake(partner.node_id)
                 self._spawn(self._greet(partner.node_id))
+
+    def _identity(self) -> Identity:
+        return self.rotate.identity()
+
+    async def _said_hello(self, node_id: str) -> bool:
+        return await self.enrol.hello(node_id)
 
     async def _greet(self, node_id: str) -> None:
         if await self.enrol.hello(node_id):

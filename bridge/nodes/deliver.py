@@ -131,6 +131,10 @@ Changed = Callable[[Sequence[settlement.Change]], Awaitable[None]]
 Probe = Callable[[str], Awaitable[bool]]
 
 
+def _nobody(_partner: str, _head: str) -> None:
+    """Nobody looks at partners' audit logs."""
+
+
 class Deliver:
     """The lanes of a node. Everything it needs comes in as an argument; see the module for what it promises."""
 
@@ -145,6 +149,7 @@ class Deliver:
         probe: Probe,
         refresh: Probe,
         changed: Changed,
+        saw: Callable[[str, str], None] = _nobody,
         clock: Clock,
         metrics: Metrics,
         schedule: Schedule | None = None,
@@ -159,6 +164,7 @@ class Deliver:
         self._probe = probe
         self._refresh = refresh
         self._changed = changed
+        self._saw = saw
         self._clock = clock
         self._metrics = metrics
         self._schedule = schedule or Schedule()
@@ -534,6 +540,9 @@ class Deliver:
             await audit.append(tx, events, now)
         for code, flight in suspects:
             await self._suspect(lane.partner, code, flight)
+        for _, _, document in verified:
+            if document.checkpoint is not None:
+                self._saw(lane.partner, document.checkpoint)
         if changes:
             await self._changed(changes)
         if len(unsettled) < len(flights) and not reseal:
@@ -683,7 +692,12 @@ class Deliver:
                 await outbox.mark_warned(tx, [row.id for row in late], at)
                 await self._unreachable(tx, [row.partner for row in late if row.partner], at)
                 await audit.append(
-                    tx, [Event("message:late", row.partner or "held", row.id.hex()) for row in late], at
+                    tx,
+                    [
+                        Event("message:late", row.partner or "held", row.id.hex(), alert=row.alert_id or "")
+                        for row in late
+                    ],
+                    at,
                 )
             for partner in {row.partner for row in late}:
                 log.warning("not-delivered-yet", partner=partner, code="late")
@@ -715,7 +729,10 @@ class Deliver:
         changes = await settlement.own_word(tx, self._identity(), said, at)
         await sent.end(tx, messages, at)
         await outbox.settle(tx, envelopes, at)
-        events = [Event("message:undelivered", c.partner or "held", c.message_id.hex(), outcome=code) for c in changes]
+        events = [
+            Event("message:undelivered", c.partner or "held", c.message_id.hex(), outcome=code, alert=c.alert_id or "")
+            for c in changes
+        ]
         await audit.append(tx, events, at)
         return changes
 
@@ -723,7 +740,8 @@ class Deliver:
 def _moved(change: settlement.Change, flight: _Flight) -> Event:
     """The audit record of a message whose status moved by the answer to its envelope."""
     code = change.statement.code or change.statement.outcome or "ok"
-    return Event(f"message:{change.new}", change.partner, change.message_id.hex(), flight.digest.hex(), code)
+    about = change.alert_id or ""
+    return Event(f"message:{change.new}", change.partner, change.message_id.hex(), flight.digest.hex(), code, about)
 
 
 def _again(row: outbox.Envelope) -> _Flight:

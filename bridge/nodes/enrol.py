@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Container, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -56,6 +56,30 @@ class Check(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Heads(Protocol):
+    """The heads of audit logs that greetings exchange (PROTOCOL section 10)."""
+
+    def newest(self) -> str | None:
+        """The newest head of our own log."""
+        ...
+
+    def held(self, partner: str) -> str | None:
+        """The newest head that we keep of a partner's log."""
+        ...
+
+    def size(self, partner: str) -> int:
+        """How many records that one covers."""
+        ...
+
+    def saw(self, partner: str, text: str) -> None:
+        """A partner has shown a head of its log."""
+        ...
+
+    def heard(self, hello: Hello, signed: Signed, seen: int | None) -> None:
+        """A greeting that verified; `seen` as :meth:`size` was before we asked, None if we did not ask."""
+        ...
+
+
 class Enrol:
     """The registry of partners. Everything it needs comes in as an argument."""
 
@@ -71,6 +95,7 @@ class Enrol:
         contact: Callable[[str], None],
         routes_changed: Callable[[], None],
         time_said: Callable[[str, datetime], Awaitable[None]],
+        heads: Heads,
         clock: Clock,
         metrics: Metrics,
         version: str,
@@ -86,6 +111,7 @@ class Enrol:
         self._contact = contact
         self._routes_changed = routes_changed
         self._time_said = time_said
+        self._heads = heads
         self._clock = clock
         self._metrics = metrics
         self._version = version
@@ -224,6 +250,8 @@ class Enrol:
             partner = renewed(held, descriptor, signed.document, signatures)
             event = Event("partner:renewed", actor, descriptor.node_id, outcome=str(descriptor.seq))
         await self._save(partner, event)
+        if descriptor.checkpoint is not None:
+            self._heads.saw(descriptor.node_id, descriptor.checkpoint)
         return partner
 
     async def refresh(self, node_id: str) -> bool:
@@ -265,6 +293,7 @@ class Enrol:
 
     async def _exchange(self, partner: Partner) -> Hello:
         nonce = self._random(16).hex()
+        seen = self._heads.size(partner.node_id)
         signed = self._hello(partner.node_id, nonce)
         answer = await self._call(
             _endpoint(partner),
@@ -275,15 +304,19 @@ class Enrol:
         )
         if answer.status != 200:
             raise Unavailable("unsigned-answer", "The partner's answer was not a signed one.")
-        hello = await self._read_hello(wire.decode_signed(answer.body), partner.node_id)
+        said = wire.decode_signed(answer.body)
+        hello = await self._read_hello(said, partner.node_id)
         if hello.nonce != nonce:
             raise Rejected("bad-signature", "The partner answered another question.")
+        self._heads.heard(hello, said, seen)
         self._book.contact(partner.node_id, self._clock.now())
         return hello
 
     async def greet(self, body: bytes) -> bytes:
         """Answer a partner's HELLO. Raises Malformed, `unknown-sender`, `bad-signature`, `expired`."""
-        hello = await self._read_hello(wire.decode_signed(body), None)
+        said = wire.decode_signed(body)
+        hello = await self._read_hello(said, None)
+        self._heads.heard(hello, said, None)
         partner = self._book.get(hello.sender)
         if partner is not None and partner.state is State.ACTIVE:
             self._book.contact(hello.sender, self._clock.now())
@@ -302,6 +335,8 @@ class Enrol:
                 seq=identity.seq,
                 version=self._version,
                 descriptor=wire.encode_b64(wire.encode_signed(self.own_signed())),
+                checkpoint=self._heads.newest(),
+                witness=self._heads.held(recipient),
             )
         )
         signatures = identity.sign_message(HELLO, [document])

@@ -1,6 +1,6 @@
 """What became of the alerts this node has sent: lists, one alert, its timeline, and the receipts as they were signed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -86,11 +86,13 @@ class Follow:
         database: Database,
         contents: Contents,
         name_of: Callable[[str], str],
+        viewed: Callable[[str, str, str], Awaitable[None]],
         shown: Callable[[Carried, Sequence[sent.Message], sent.Alert], tuple[Leg, ...]],
     ) -> None:
         self._db = database
         self._contents = contents
         self._name_of = name_of
+        self._viewed = viewed
         self._shown = shown
 
     async def page(self, before: int | None, limit: int) -> Page:
@@ -102,10 +104,15 @@ class Follow:
         items = tuple(self._row(row, by_alert.get(row.id, []), self._opened(row)) for row in rows)
         return Page(items, rows[-1].seq if rows else None)
 
-    async def show(self, ref: str) -> Followed:
-        """One sent alert by id or canonical reference, with its timeline. Raises Rejected `not-found`."""
+    async def show(self, ref: str, actor: str | None = None) -> Followed:
+        """One sent alert by id or canonical reference, with its timeline, for `actor` to see, which is recorded first.
+
+        `actor` is None only where nobody sees the content. Raises Rejected `not-found`.
+        """
         row, messages = await self._found(ref)
         carried = self._opened(row)
+        if actor is not None and carried is not None:
+            await self._viewed("alert:seen", actor, row.id)
         return Followed(
             row=self._row(row, messages, carried),
             route=self._shown(carried, messages, row) if carried else tuple(_stub(m, self._name_of) for m in messages),

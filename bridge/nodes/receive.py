@@ -95,9 +95,19 @@ class _Effects:
     arrived: int = 0
     wake: set[str] = field(default_factory=set)
     security: list[tuple[str, str, str]] = field(default_factory=list)
+    heads: list[tuple[str, str]] = field(default_factory=list)
 
 
 TakenBack = Callable[[Transaction, str, Withdrawal, int, int], Awaitable[tuple[Rejected | None, set[str]]]]
+
+
+def _none(_partner: str) -> str | None:
+    """No audit log of ours is shown to partners."""
+    return None
+
+
+def _nobody(_partner: str, _head: str) -> None:
+    """Nobody looks at partners' audit logs."""
 
 
 class Receive:
@@ -117,6 +127,8 @@ class Receive:
         contact: Callable[[str], None],
         changed: Callable[[Sequence[settlement.Change]], Awaitable[None]],
         arrived: Callable[[], None],
+        checkpoint: Callable[[str], str | None] = _none,
+        saw: Callable[[str, str], None] = _nobody,
         taken_back: TakenBack,
         wake: Callable[[str], None],
         clock: Clock,
@@ -135,6 +147,8 @@ class Receive:
         self._contact = contact
         self._changed = changed
         self._arrived = arrived
+        self._checkpoint = checkpoint
+        self._saw = saw
         self._taken_back = taken_back
         self._wake = wake
         self._clock = clock
@@ -485,7 +499,7 @@ class Receive:
             )
             events.append(
                 Event(f"message:{'refused' if refusal else 'received'}", each.header.sender, message.id.hex(),
-                      each.digest.hex(), code if refusal else "ok")
+                      each.digest.hex(), code if refusal else "ok", _alert_of(verdict))
             )  # fmt: skip
         each.answer = self._signed(each, statements)
         await seen.add(tx, [self._seen(each, "received", last), *rows])
@@ -516,6 +530,8 @@ class Receive:
         except Rejected as error:
             return error
         effects.changes += outcome.changes
+        if receipts[1].checkpoint is not None:
+            effects.heads.append((receipts[1].issuer, receipts[1].checkpoint))
         if outcome.contradictions:
             effects.security.append((receipts[1].issuer, "contradiction", ""))
         return None
@@ -579,6 +595,7 @@ class Receive:
                 to=each.header.sender,
                 at=statements[0].at,
                 statements=tuple(statements),
+                checkpoint=self._checkpoint(each.header.sender),
             )
         )
         suite = each.header.suite if each.header.suite in seals.SUITES else identity.suite
@@ -592,6 +609,8 @@ class Receive:
             self._suspect(partner, code, subject)
         for partner in effects.wake:
             self._wake(partner)
+        for partner, head in effects.heads:
+            self._saw(partner, head)
         if effects.arrived:
             self._metrics.inc("bridge_alerts_received_total", effects.arrived)
             self._arrived()
@@ -606,6 +625,16 @@ _NOBODY = Header(
     v=1, suite=0, id="0" * 32, sender="", recipient="", to_kid="0" * 16, from_seq=0, created="", deliver_by="",
     bucket=4, commitment="0" * 64,
 )  # fmt: skip
+
+
+def _alert_of(verdict: _Verdict) -> str:
+    """The alert that a message is about, as far as it could be read."""
+    accepted = verdict.accepted
+    if accepted is None:
+        return ""
+    if accepted.withdrawal is not None:
+        return accepted.withdrawal.alert
+    return accepted.carried.id if accepted.carried is not None else ""
 
 
 def _whole(each: _Arriving, code: str, now: datetime) -> Statement:

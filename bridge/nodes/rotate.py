@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 
 from bridge import wire
@@ -29,6 +30,7 @@ from bridge.partners import (
     State,
 )
 from bridge.storage import audit
+from bridge.storage.counters import fact
 from bridge.storage.database import Database
 from bridge.storage.keystore import KeyRow, Keystore
 from bridge.storage.partners import Book, descriptor, keep_descriptor
@@ -36,6 +38,8 @@ from bridge.storage.partners import Book, descriptor, keep_descriptor
 log = structlog.get_logger()
 
 SPENT = "descriptor-"
+FLOOR = "descriptor-floor"
+"""Fact in the data: numbers up to this one may have been spent by a keystore newer than the one restored."""
 OVERLAP = timedelta(days=7)
 LAST_MAIL = timedelta(days=31)
 FAR = timedelta(days=36525)
@@ -92,6 +96,7 @@ class Rotate:
         book: Book,
         profile: Profile,
         announce: Callable[[], None],
+        checkpoint: Callable[[], str | None],
         clock: Clock,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -100,6 +105,7 @@ class Rotate:
         self._book = book
         self._profile = profile
         self._announce = announce
+        self._checkpoint = checkpoint
         self._clock = clock
         self._random = random
         self._identity: Identity | None = None
@@ -203,7 +209,7 @@ class Rotate:
     async def _issue(self, held: Descriptor | None, now: datetime) -> None:
         profile = self._profile
         spent = [int(row.kid.removeprefix(SPENT)) for row in self._keys.keys("descriptor")]
-        seq = max([held.seq if held else 0, *spent]) + 1
+        seq = max([held.seq if held else 0, *spent, int(await fact(self._db, FLOOR) or 0)]) + 1
         now = now.replace(microsecond=0)
         identity = self.identity()
         made = Descriptor(
@@ -226,10 +232,14 @@ class Rotate:
             limits=profile.limits,
             contact=profile.contact,
             max_retention_days=profile.max_retention_days,
+            checkpoint=self._checkpoint(),
             tls_pins=profile.tls_pins,
             exercise=profile.exercise,
         )
         document = wire.encode_json(made)
+        if len(document) > wire.DESCRIPTOR_LIMIT:  # very many areas and keys: the head travels with receipts as well
+            made = msgspec.structs.replace(made, checkpoint=None)
+            document = wire.encode_json(made)
         signatures = tuple(identity.sign_identity(DESCRIPTOR, [document]))
         # If we stop here, the number is spent, in the keystore, and the next start takes the one after it: never two
         # under one number, not even after the data came back from an old backup.

@@ -6,7 +6,7 @@ the alert, its messages and the audit record. Only after that unit is durable do
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 
 import msgspec
@@ -194,15 +194,15 @@ class Submit:
         # If we stop here, nothing is stored and the caller has heard nothing: it asks again.
         try:
             async with self._db.transaction() as tx:
+                action = "alert:corrected" if corrects else "alert:sent"
+                events = [Event(action, actor, alert_id, outcome=corrects or "ok"), *_queued(messages)]
                 await sent.add_alerts(tx, [row])
                 await sent.add_messages(tx, messages)
                 if key is not None:
                     until = at + IDEMPOTENCY_HOURS * 3600 * 1000
                     digest = hashlib.sha256(body).digest()
                     await sent.add_idempotent(tx, [sent.Idempotent(actor, key, digest, alert_id, until)])
-                action = "alert:corrected" if corrects else "alert:sent"
-                event = Event(action, actor, alert_id, outcome=corrects or "ok")
-                await audit.append(tx, [event], at)
+                await audit.append(tx, events, at)
         except Conflict:
             # Another alert has the same reference (one in 34 thousand million), or the key was used meanwhile.
             if key is not None and (before := await sent.idempotent(self._db, actor, key)) is not None:
@@ -295,8 +295,8 @@ class Submit:
             await sent.set_status(
                 tx, [(m.status, m.status_at, REROUTED, m.settled_at or at, m.id) for m in over]
             )
-            events = [Event("message:rerouted", actor, m.id.hex()) for m in over]
-            await audit.append(tx, events, at)
+            events = [Event("message:rerouted", actor, m.id.hex(), alert=row.id) for m in over]
+            await audit.append(tx, [*events, *_queued(made)], at)
         for message in made:
             if message.partner:
                 self._wake(message.partner)
@@ -336,6 +336,13 @@ class Submit:
         """The content of a sent alert. Raises Rejected `gone` once its key is destroyed."""
         payload = self._contents.open(row.id, row.bucket_day, row.wrapped_key, row.content)
         return msgspec.json.decode(payload, type=Carried)
+
+
+def _queued(messages: Iterable[sent.Message]) -> list[Event]:
+    """What ties each message to its alert in the log, for the time when the content no longer does."""
+    return [
+        Event("message:queued", m.partner or "held", m.id.hex(), alert=m.alert_id or "") for m in messages
+    ]
 
 
 def uuid7(at: int, random: Callable[[int], bytes]) -> str:

@@ -109,7 +109,9 @@ class Withdraw:
             await sent.end(tx, unsent, at)
             await sent.add_messages(tx, made)
             await sent.mark_withdrawn(tx, row.id, at)
-            await audit.append(tx, [Event("alert:withdrawn", actor, row.id, outcome=reason)], at)
+            events = [Event("alert:withdrawn", actor, row.id, outcome=reason)]
+            events += [Event("message:queued", m.partner or "held", m.id.hex(), alert=row.id) for m in made]
+            await audit.append(tx, events, at)
         # If we stop here, the withdrawals wait in the outbox and leave when the node starts again.
         for partner in woken:
             self._wake(partner)

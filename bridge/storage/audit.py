@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bridge.audit import Event, minute, record_of
+from bridge.clock import Clock, millis
 from bridge.crypto import merkle
 from bridge.crypto.signed import AUDIT, pae
 from bridge.errors import Rejected
@@ -39,6 +40,7 @@ _CHECKPOINT = ",".join(Checkpoint._fields)
 def leaf(record: bytes) -> bytes:
     """The leaf hash of a record's bytes."""
     return merkle.leaf_hash(pae(AUDIT, record))
+
 
 async def append(tx: Transaction, events: Sequence[Event], now_ms: int) -> None:
     """Write `events` in order by the end of the unit that made them true, numbered inside it."""
@@ -108,6 +110,28 @@ def _leaf(row: Row) -> bytes:
 def missing() -> Rejected:
     """What is said of a log in which numbers are missing."""
     return Rejected("bad-proof", "Records of the audit log are missing.", "Run `bridge audit verify`.")
+
+
+class Views:
+    """Records who was shown which alert, once a minute at most for the same person and alert: the log knows minutes."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._db = database
+        self._clock = clock
+        self._minute = ""
+        self._seen: set[tuple[str, str, str]] = set()
+
+    async def record(self, action: str, actor: str, alert_id: str) -> None:
+        """Raises Unavailable when it cannot be recorded: nothing may be shown then."""
+        now = millis(self._clock.now())
+        if minute(now) != self._minute:
+            self._minute, self._seen = minute(now), set()
+        view = (action, actor, alert_id)
+        if view in self._seen:
+            return
+        async with self._db.transaction() as tx:
+            await append(tx, [Event(action, actor, alert_id)], now)
+        self._seen.add(view)
 
 
 # Checkpoints

@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -279,6 +279,10 @@ class Keystore:
     def days(self) -> list[date]:
         """The days that have a key, in order."""
         return sorted(self._buckets)
+
+    async def snapshot(self, to: Path, progress: Callable[[int, int], None]) -> None:
+        """Copy the file as it is, everything in it wrapped; see :meth:`bridge.storage.database.Database.snapshot`."""
+        await self._database.snapshot(to, progress)
 
     async def close(self) -> None:
         """Let go of the file and of the keys in memory. Twice is fine."""

@@ -165,11 +165,26 @@ def pack(signatures: Iterable[object]) -> bytes:
 
 
 def say(
-    identity: Identity, to: str, statements: Sequence[Statement], at: int, suite: int | None = None
+    identity: Identity,
+    to: str,
+    statements: Sequence[Statement],
+    at: int,
+    suite: int | None = None,
+    checkpoint: str | None = None,
 ) -> Signed:
-    """Statements of ours for another node (or, about what we sent, for ourselves), signed. `at` in ms."""
+    """Statements of ours for another node (or, about what we sent, for ourselves), signed. `at` in ms.
+
+    `checkpoint` is the newest head of our audit log, where the other node should see it.
+    """
     document = wire.encode_json(
-        ReceiptsDocument(v=1, issuer=identity.node_id, to=to, at=moment(at), statements=tuple(statements))
+        ReceiptsDocument(
+            v=1,
+            issuer=identity.node_id,
+            to=to,
+            at=moment(at),
+            statements=tuple(statements),
+            checkpoint=checkpoint,
+        )
     )
     signatures = identity.sign_message(RECEIPTS, [document], suite)
     return Signed(document, tuple(Signature(*each) for each in signatures))

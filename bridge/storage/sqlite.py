@@ -677,7 +677,7 @@ async def examine(path: Path) -> bool:
 
     def check() -> bool:
         try:
-            with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as raw:
+            with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)) as raw:
                 return _pragma(raw, "integrity_check") == ("ok",) and _pragma(raw, "foreign_key_check") == ()
         except sqlite3.Error:
             return False
