@@ -454,6 +454,34 @@ def _hints(kind: type) -> Mapping[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
 
 
+def explain(settings: Settings, directory: Path, environ: Mapping[str, str]) -> list[tuple[str, str, str, str, str]]:
+    """Every setting as (section, key, value, where it comes from, its sentence), in the order of the example."""
+    try:
+        written = tomllib.loads((directory / FILE_NAME).read_text("utf-8"))
+    except (OSError, ValueError):
+        written = {}
+    return list(_explained(settings, Settings, (), written, environ))
+
+
+def _explained(
+    value: msgspec.Struct, kind: type, path: tuple[str, ...], written: Any, environ: Mapping[str, str]
+) -> Iterator[tuple[str, str, str, str, str]]:
+    hints = _hints(kind)
+    tables = []
+    for field in msgspec.structs.fields(kind):
+        item = getattr(value, field.name)
+        below = written.get(field.name) if isinstance(written, dict) else None
+        if isinstance(item, msgspec.Struct):
+            tables.append((field.name, item, below))
+            continue
+        name = PREFIX + "__".join((*path, field.name)).upper()
+        said = any(key == name or key.startswith(f"{name}__") for key in environ)
+        source = "environment" if said else "file" if below is not None else "default"
+        yield ".".join(path), field.name, _toml(item).strip('"'), source, _sentence(hints[field.name])
+    for name, item, below in tables:
+        yield from _explained(item, type(item), (*path, name), below, environ)
+
+
 def _sections(value: msgspec.Struct, kind: type, path: tuple[str, ...], *, everything: bool) -> Iterator[str]:
     own, tables = [], []
     hints = _hints(kind)

@@ -32,7 +32,7 @@ from bridge.api.peers import Peers
 from bridge.api.people import People
 from bridge.areas import Gazetteer
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
-from bridge.config import FILE_NAME, Settings, render
+from bridge.config import FILE_NAME, Settings, explain, render
 from bridge.crypto.identity import Identity
 from bridge.crypto.keys import Fingerprint
 from bridge.crypto.tls import make_certificate, spki_pin
@@ -47,6 +47,7 @@ from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.follow import Follow
 from bridge.nodes.prove import Prove
+from bridge.nodes.recall import Recall
 from bridge.nodes.receive import Receive
 from bridge.nodes.retain import Retain
 from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
@@ -55,13 +56,14 @@ from bridge.nodes.submit import Submit
 from bridge.nodes.transport import Call, Transport
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.witness import Witness
-from bridge.partners import Contact, State, freshness
+from bridge.partners import Contact, Partner, State, freshness
 from bridge.storage import audit, inbox, open_database, outbox, seen, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
 from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file
 from bridge.storage.partners import Book, load
 from bridge.storage.postcodes import PostcodeTable
+from bridge.web.admin.office import Office, Setting
 from bridge.web.shell import House, Shell
 
 log = structlog.get_logger()
@@ -525,7 +527,13 @@ class Node:
                     desk=contact.desk or node.name,
                     url=node.url,
                 ),
+                office=self._office(),
                 sign_in=self.sign_in,
+                enrol=self.enrol,
+                admit=self.admit,
+                retain=self.retain,
+                recall=Recall(database=self.database),
+                verify=None,
                 clock=self.clock,
                 metrics=self.metrics,
                 secret=lambda name: _secret(self.keystore, name),
@@ -533,6 +541,33 @@ class Node:
                 body_seconds=limits.body_seconds,
             )
         )
+
+    def _office(self) -> Office:
+        """What administrators are shown of the node."""
+        explained = functools.partial(explain, self.settings, self.directory, os.environ)
+        return Office(
+            status=self.status,
+            check=self.check,
+            keys=self.keys,
+            partner_state=self.partner_state,
+            partners=self.book.partners,
+            partner=self.book.get,
+            own=self._own,
+            last_contact=self.book.last_contact,
+            gazetteer=lambda: self._places.gazetteer,
+            postcodes=lambda: self._places.postcodes.vintage if self._places.postcodes else None,
+            coverages=self.address.coverages,
+            settings=lambda: [Setting(*row) for row in explained()],
+            warnings=self.settings.warnings(),
+            classes=_classes(self.settings),
+            version=bridge.__version__,
+        )
+
+    def _own(self) -> Partner:
+        own = self.book.get(self.book.own_id)
+        if own is None:
+            raise RuntimeError("the book holds our own node from the start")
+        return own
 
     async def bearer(self, request: web.Request) -> Actor:
         """Who makes a request, by its bearer token."""

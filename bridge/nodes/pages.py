@@ -10,7 +10,19 @@ from dataclasses import dataclass
 
 from bridge.clock import Clock
 from bridge.metrics import Metrics
+from bridge.nodes.admit import Admit
+from bridge.nodes.enrol import Enrol
+from bridge.nodes.recall import Recall
+from bridge.nodes.retain import Retain
 from bridge.nodes.sign_in import SignIn
+from bridge.web.admin.keeping import Keeping
+from bridge.web.admin.log import Log, Verify
+from bridge.web.admin.office import Office
+from bridge.web.admin.overview import Overview
+from bridge.web.admin.partners import Partners
+from bridge.web.admin.places import Areas
+from bridge.web.admin.team import Team
+from bridge.web.admin.tokens import Tokens
 from bridge.web.doorstep import Doorstep
 from bridge.web.help import Help
 from bridge.web.shell import House, Shell
@@ -21,7 +33,13 @@ class Parts:
     """What the pages need of a node. Rooms are given verbs and functions, never the node itself."""
 
     house: House
+    office: Office
     sign_in: SignIn
+    enrol: Enrol
+    admit: Admit
+    retain: Retain
+    recall: Recall
+    verify: Verify | None
     clock: Clock
     metrics: Metrics
     secret: Callable[[str], bytes]
@@ -33,6 +51,13 @@ def rooms(parts: Parts) -> list[object]:
     """Every room of pages."""
     return [
         Doorstep(parts.sign_in),
+        Overview(office=parts.office, sign_in=parts.sign_in, retain=parts.retain),
+        Partners(office=parts.office, enrol=parts.enrol, sign_in=parts.sign_in, recall=parts.recall),
+        Areas(office=parts.office),
+        Team(office=parts.office, sign_in=parts.sign_in),
+        Keeping(office=parts.office, retain=parts.retain, sign_in=parts.sign_in),
+        Log(recall=parts.recall, sign_in=parts.sign_in, verify=parts.verify),
+        Tokens(admit=parts.admit),
         Help(),
     ]
 

@@ -1,55 +1,121 @@
 """Every page with its permission: a page that is not listed here, or needs something else, is a mistake."""
 
-from pathlib import Path
+import pytest
+from house import House
 
 from bridge.accounts import ROLES, May, permissions
-from bridge.clock import SystemClock
-from bridge.metrics import Metrics
-from bridge.nodes.pages import Parts, shell_of
-from bridge.nodes.sign_in import SignIn
-from bridge.storage import open_database
-from bridge.web.shell import House, routes_of
+from bridge.web.shell import routes_of
 
 PAGES = """
-GET  /                          signed-in
-GET  /sign-in                   everybody
-POST /sign-in                   everybody
-GET  /sign-in/code              second-step
-POST /sign-in/code              second-step
-POST /sign-out                  session
-POST /session                   signed-in
-GET  /set-up/{secret}           everybody
-POST /set-up/{secret}           everybody
-GET  /set-up/second-step        setting-up
-POST /set-up/second-step        setting-up
-GET  /account                   signed-in
-GET  /account/password          signed-in
-POST /account/password          signed-in
-POST /account/sessions/end      signed-in
-POST /away                      locked
-GET  /away                      locked
-GET  /away/back                 locked
-POST /away/back                 locked
-GET  /help                      everybody
-GET  /help/accessibility        everybody
-GET  /help/information          everybody
+GET  /                                 signed-in
+GET  /sign-in                          everybody
+POST /sign-in                          everybody
+GET  /sign-in/code                     second-step
+POST /sign-in/code                     second-step
+POST /sign-out                         session
+POST /session                          signed-in
+GET  /set-up/{secret}                  everybody
+POST /set-up/{secret}                  everybody
+GET  /set-up/second-step               setting-up
+POST /set-up/second-step               setting-up
+GET  /account                          signed-in
+GET  /account/password                 signed-in
+POST /account/password                 signed-in
+POST /account/sessions/end             signed-in
+POST /away                             locked
+GET  /away                             locked
+GET  /away/back                        locked
+POST /away/back                        locked
+GET  /help                             everybody
+GET  /help/accessibility               everybody
+GET  /help/information                 everybody
+GET  /admin                            administer
+POST /admin/check                      administer
+GET  /admin/keys                       administer
+GET  /admin/keys.json                  administer
+GET  /admin/keys.csv                   administer
+GET  /admin/settings                   administer
+GET  /admin/settings.json              administer
+GET  /admin/settings.csv               administer
+GET  /admin/partners                   administer
+GET  /admin/partners.json              administer
+GET  /admin/partners.csv               administer
+GET  /admin/partners/add               administer
+POST /admin/partners/add               administer
+GET  /admin/invitation                 administer
+GET  /admin/words                      administer
+GET  /admin/partners/{id}              administer
+GET  /admin/partners/{id}/approve      administer
+POST /admin/partners/{id}/approve      administer
+POST /admin/partners/{id}/test         administer
+POST /admin/partners/{id}/suspend      administer
+POST /admin/partners/{id}/resume       administer
+GET  /admin/partners/{id}/revoke       administer
+POST /admin/partners/{id}/revoke       administer
+GET  /admin/areas                      administer
+GET  /admin/areas.json                 administer
+GET  /admin/areas.csv                  administer
+GET  /admin/team                       administer
+GET  /admin/team.json                  administer
+GET  /admin/team.csv                   administer
+GET  /admin/team/invite                administer
+POST /admin/team/invite                administer
+GET  /admin/team/{id}                  administer
+GET  /admin/team/{id}/roles            administer
+POST /admin/team/{id}/roles            administer
+POST /admin/team/{id}/reset            administer
+POST /admin/team/{id}/disable          administer
+POST /admin/team/{id}/enable           administer
+POST /admin/team/{id}/sessions/end     administer
+GET  /admin/keeping                    administer
+GET  /admin/keeping.json               administer
+GET  /admin/keeping.csv                administer
+GET  /admin/audit                      audit
+GET  /admin/audit.json                 audit
+GET  /admin/audit.csv                  audit
+POST /admin/audit/check                audit
+GET  /admin/tokens                     connect
+GET  /admin/tokens.json                connect
+GET  /admin/tokens.csv                 connect
+GET  /admin/tokens/new                 connect
+POST /admin/tokens/new                 connect
+POST /admin/tokens/{id}/end            connect
 """
+LISTED = {tuple(line.split()) for line in PAGES.strip().splitlines()}
 
 
-async def test_every_page_is_listed_with_what_it_needs(tmp_path: Path) -> None:
-    clock = SystemClock()
-    database = await open_database("sqlite:data.db", tmp_path, "data", at=clock.now(), version="0")
-    try:
-        sign_in = SignIn(database=database, key=bytes(range(32)), clock=clock, issuer="Kent", second_factor=True)
-        house = House("kent", "Kent", secure=True, exercise=False, telephone="", desk="Kent")
-        parts = Parts(
-            house=house, sign_in=sign_in, clock=clock, metrics=Metrics(), secret=lambda _name: bytes(32),
-            request_bytes=1, body_seconds=1,
-        )  # fmt: skip
-        found = {tuple(each) for each in routes_of(shell_of(parts).pages)}
-    finally:
-        await database.close()
-    assert found == {tuple(line.split()) for line in PAGES.strip().splitlines()}
+async def test_every_page_is_listed_with_what_it_needs(house: House) -> None:
+    found = {tuple(each) for each in routes_of(house.node.shell().pages)}
+    assert found == LISTED
+
+
+async def test_whoever_is_not_signed_in_is_sent_to_sign_in_or_refused(house: House) -> None:
+    stranger = house.stranger()
+    for method, path, needs in sorted(LISTED):
+        if needs == "everybody":
+            continue
+        address = path.replace("{id}", "essex-police").replace("{secret}", "x")
+        answer = await stranger._ask(method, address, follow=False)
+        if address.endswith((".json", ".csv")):
+            assert answer.status == 401, path
+        else:
+            assert (answer.status, answer.headers["Location"].partition("?")[0]) == (303, "/sign-in"), path
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+async def test_a_role_opens_the_pages_of_its_permissions_and_no_others(house: House, role: str) -> None:
+    person = await house.someone(role)
+    await person.get("/account")
+    may = {str(each) for each in ROLES[role].may}
+    for method, path, needs in sorted(LISTED):
+        if needs not in {str(each) for each in May}:
+            continue
+        address = path.replace("{id}", "nobody")
+        answer = await (person.get(address) if method == "GET" else person.post(address, {"odd": "1"}))
+        if needs in may:
+            assert answer.status not in {401, 403}, path
+        else:
+            assert answer.status == 403, path
 
 
 def test_a_role_that_is_not_known_allows_nothing() -> None:

@@ -1,0 +1,1 @@
+"""Pages for administrators and auditors: a node run without a shell."""

@@ -1,0 +1,107 @@
+"""The audit log: who did what and when, without personal data, and the button that checks it."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from bridge.accounts import May
+from bridge.audit import Record
+from bridge.errors import Rejected
+from bridge.nodes.recall import Recall
+from bridge.nodes.sign_in import SignIn
+from bridge.web.admin.office import called
+from bridge.web.forms import Form
+from bridge.web.shell import Answer, Page, Table, Visit, page
+from bridge.web.texts import _
+
+SIZE = 50
+MOST = 5_000
+KINDS = {
+    "alert": "Alerts sent",
+    "inbox": "Alerts received",
+    "message": "Delivery",
+    "partner": "Partners",
+    "person": "People and sign-in",
+    "token": "Tokens",
+    "key": "Keys",
+    "hold": "Holds",
+    "retention": "Keeping times",
+    "clock": "Clock",
+}
+"""What the part of an action before its colon is about."""
+
+Verify = Callable[[], Awaitable[list[Any]]]
+
+
+class Log:
+    """Pages under `/admin/audit`."""
+
+    def __init__(self, *, recall: Recall, sign_in: SignIn, verify: Verify | None) -> None:
+        self._recall = recall
+        self._sign_in = sign_in
+        self._verify = verify
+
+    @page("GET", "/admin/audit", needs=May.AUDIT, summary="The audit log, newest first", lists=True)
+    async def every(self, visit: Visit) -> Answer:
+        """A page of 50; the lists give as many as are asked for, 5,000 at most."""
+        name_of = await called(self._sign_in)
+        kind, who, about = visit.query("kind"), visit.query("who"), visit.query("about")
+        before = visit.query("before")
+        start = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
+        html = not visit.request.path.endswith((".json", ".csv"))
+
+        def matches(record: Record) -> bool:
+            return (
+                (not kind or record.action.startswith(f"{kind}:"))
+                and (not who or record.actor == who)
+                and (not about or about.lower() in {record.subject.lower(), record.alert.lower()})
+            )
+
+        narrowed = bool(kind or who or about)
+        found = await self._recall.page(start, SIZE if html else MOST, matches if narrowed else None)
+        rows = [
+            {
+                "number": record.seq, "when": _minute(record.minute), "who": name_of(record.actor), "actor": record.actor,
+                "action": record.action, "subject": record.subject, "outcome": record.outcome,
+            }
+            for record in found.records
+        ]  # fmt: skip
+        columns = (
+            ("number", _("Number")), ("when", _("When")), ("who", _("Who")), ("actor", _("Known as")),
+            ("action", _("What")), ("subject", _("About")), ("outcome", _("Outcome")),
+        )  # fmt: skip
+        names = await self._sign_in.names()
+        return Page(
+            "admin/audit.html",
+            _("Audit log"),
+            {
+                "rows": rows,
+                "kinds": [("", _("Everything")), *((code, _(text)) for code, text in KINDS.items())],
+                "people": [("", _("Everybody")), ("node", _("this node")), ("operator", _("the command line")),
+                           *sorted(names.items(), key=lambda item: item[1].casefold())],
+                "kind": kind, "who": who, "about": about,
+                "before": found.before,
+                "first": start is None,
+            },
+            Form(kind=kind, who=who, about=about),
+            table=Table(columns, rows, str(found.before) if found.before else None),
+        )  # fmt: skip
+
+    @page("POST", "/admin/audit/check", needs=May.AUDIT, summary="Check the chain")
+    async def check(self, visit: Visit) -> Answer:
+        """Every record against its hash, every signed head against the records."""
+        await visit.form()
+        if self._verify is None:
+            raise Rejected(
+                "not-supported", "The chain cannot be checked from here.", "Use the command `bridge audit verify`."
+            )
+        findings = await self._verify()
+        return Page(
+            "admin/chain.html",
+            _("Check of the audit log"),
+            {"findings": findings, "ok": all(finding.ok is not False for finding in findings)},
+        )
+
+
+def _minute(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,18 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from house import KENT, House, Quarry, opened
+
+
+@pytest.fixture(scope="session")
+def quarry(tmp_path_factory: pytest.TempPathFactory) -> Quarry:
+    return Quarry(tmp_path_factory.mktemp("quarry"))
+
+
+@pytest.fixture
+async def house(tmp_path: Path, quarry: Quarry) -> AsyncIterator[House]:
+    """A new node with nobody in it."""
+    await quarry.copy(KENT, tmp_path / "kent")
+    async with opened(tmp_path / "kent", KENT) as made:
+        yield made
