@@ -47,6 +47,7 @@ CONTRACT = {
     "alert": "send list show timeline",
     "inbox": "list show ack open take close not-ours export",
     "token": "create list revoke",
+    "user": "add reset disable enable list",
     "key": "show rotate",
 }  # fmt: skip
 

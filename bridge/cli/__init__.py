@@ -25,6 +25,7 @@ _COMMANDS = {
     "alert": ("alert", "Alerts we send"),
     "inbox": ("inbox", "Alerts we received"),
     "token": ("token", "Access for other systems"),
+    "user": ("user", "People who sign in to the pages"),
     "key": ("key", "This node's own keys"),
     "demo": ("demo", "Show nodes at work on this machine, with real areas and invented people"),
 }

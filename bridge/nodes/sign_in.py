@@ -203,8 +203,6 @@ class SignIn:
             raise Rejected("wrong-state", "This account is switched off.", "Switch it on first.")
         secret = _secret(self._random)
         changed = row._replace(password=None, totp=None, totp_step=None, subject=None, state=INVITED)
-        if await self._last(row):
-            raise _last_administrator()
         async with self._db.transaction() as tx:
             await rows.save(tx, changed)
             await rows.drop_passkeys(tx, row.id)
