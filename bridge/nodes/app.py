@@ -533,7 +533,7 @@ class Node:
                 admit=self.admit,
                 retain=self.retain,
                 recall=Recall(database=self.database),
-                verify=None,
+                verify=lambda: self.checkpoint.verify(lambda _step, _done, _all: None),
                 clock=self.clock,
                 metrics=self.metrics,
                 secret=lambda name: _secret(self.keystore, name),

@@ -80,6 +80,17 @@ def qr(content: str, title: str, size: int = 4) -> Markup:
     )
 
 
+_TURNING: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the direction of what follows. None may leave the piece of text that it came with."""
+
+
+def shown(value: Any) -> Any:
+    """What is written for a value: texts lose what could turn the words around them."""
+    if isinstance(value, str) and not value.isascii() and _TURNING.search(value):
+        return type(value)(_TURNING.sub("", value))
+    return value
+
+
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     """The engine with everything that every template may use, one for all nodes of a process: it knows none of them."""
@@ -95,6 +106,7 @@ def environment() -> jinja2.Environment:
         cache_size=-1,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=shown,
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
     )
     made.install_gettext_callables(  # type: ignore[attr-defined]  # made by the extension

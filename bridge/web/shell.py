@@ -654,7 +654,7 @@ def _cell(value: Any) -> str:
         return value.isoformat(timespec="seconds").replace("+00:00", "Z")
     if isinstance(value, list | tuple | frozenset | set):
         value = ", ".join(_cell(each).lstrip("'") for each in value)
-    text = str(value)
+    text = str(look.shown(str(value)))
     # A spreadsheet takes these for the beginning of a formula, also after a line end or a tab.
     return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} or text[:1] in {"\t", "\r", "\n"} else text
 

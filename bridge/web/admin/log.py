@@ -30,6 +30,61 @@ KINDS = {
 }
 """What the part of an action before its colon is about."""
 
+DEEDS = {
+    "alert:sent": "sent an alert",
+    "alert:seen": "looked at an alert that was sent",
+    "alert:withdrawn": "withdrew an alert",
+    "alert:corrected": "corrected an alert",
+    "alert:deleted": "deleted an alert whose time was over",
+    "inbox:received": "received an alert",
+    "inbox:seen": "looked at a received alert",
+    "inbox:opened": "opened a received alert",
+    "inbox:collected": "took an alert over into a case system",
+    "inbox:taken": "took an alert to work on",
+    "inbox:closed": "closed an alert",
+    "inbox:not_ours": "said that an alert is not for this area",
+    "inbox:deleted": "deleted a received alert whose time was over",
+    "message:rerouted": "sent an alert on to another recipient",
+    "message:undelivered": "gave up a delivery",
+    "message:late": "noticed that nobody has an alert yet",
+    "partner:added": "took in a partner's invitation",
+    "partner:approved": "approved a partner",
+    "partner:renewed": "took in a partner's newer keys",
+    "partner:suspended": "suspended a partner",
+    "partner:resumed": "resumed a partner",
+    "partner:revoked": "ended a partner for good",
+    "person:invited": "invited somebody",
+    "person:set-up": "set up an account",
+    "person:signed-in": "signed in",
+    "person:signed-out": "signed out",
+    "person:roles": "changed somebody's roles",
+    "person:reset": "made a new link for an account",
+    "person:disabled": "switched an account off",
+    "person:enabled": "switched an account on",
+    "person:password": "changed their password",
+    "person:code-app": "set up an authenticator app",
+    "person:passkey-added": "added a passkey",
+    "person:passkey-removed": "removed a passkey",
+    "person:session-ended": "ended a session",
+    "person:sessions-ended": "ended somebody's sessions",
+    "token:created": "made a token",
+    "token:revoked": "ended a token",
+    "key:rotated": "made new keys",
+    "key:destroyed": "destroyed an old key",
+    "descriptor:issued": "published this node's description",
+    "hold:asked": "asked to hold an alert",
+    "hold:confirmed": "confirmed a hold",
+    "hold:release-asked": "asked to end a hold",
+    "hold:released": "ended a hold",
+    "hold:dropped": "dropped a hold that was asked for",
+    "retention:applied": "shortened keeping times",
+    "clock:braked": "stopped deleting, because the clock is in doubt",
+    "clock:released": "started deleting again",
+    "evidence:exported": "exported evidence of an alert",
+    "backup:made": "made a backup",
+}
+"""What an action is in words, after who did it; one that is not here is shown as it is recorded."""
+
 Verify = Callable[[], Awaitable[list[Any]]]
 
 
@@ -62,7 +117,8 @@ class Log:
         rows = [
             {
                 "number": record.seq, "when": _minute(record.minute), "who": name_of(record.actor), "actor": record.actor,
-                "action": record.action, "subject": record.subject, "outcome": record.outcome,
+                "action": record.action, "deed": deed(record.action), "subject": record.subject,
+                "outcome": "" if record.outcome == "ok" else record.outcome,
             }
             for record in found.records
         ]  # fmt: skip
@@ -101,6 +157,11 @@ class Log:
             _("Check of the audit log"),
             {"findings": findings, "ok": all(finding.ok is not False for finding in findings)},
         )
+
+
+def deed(action: str) -> str:
+    """What was done, in words."""
+    return _(DEEDS[action]) if action in DEEDS else action
 
 
 def _minute(text: str) -> datetime:

@@ -17,6 +17,7 @@ from bridge.nodes.recall import Recall
 from bridge.nodes.sign_in import SignIn
 from bridge.partners import Grant, Partner, State, freshness
 from bridge.web import look
+from bridge.web.admin.log import deed
 from bridge.web.admin.office import Office, called
 from bridge.web.forms import Form
 from bridge.web.shell import Answer, Page, Redirect, Table, Visit, page
@@ -205,7 +206,10 @@ class Partners:
                 "fresh": str(freshness(descriptor, visit.now)),
                 "keys": keys,
                 "words": fingerprint.words if partner.state in {State.ACTIVE, State.SUSPENDED} else (),
-                "history": [{"record": record, "who": name_of(record.actor)} for record in history.records],
+                "history": [
+                    {"deed": deed(record.action), "when": datetime.fromisoformat(record.minute), "who": name_of(record.actor)}
+                    for record in history.records
+                ],
                 "contact": descriptor.contact,
             },
         )
