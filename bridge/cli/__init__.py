@@ -27,6 +27,10 @@ _COMMANDS = {
     "token": ("token", "Access for other systems"),
     "user": ("user", "People who sign in to the pages"),
     "key": ("key", "This node's own keys"),
+    "audit": ("audit", "The audit log: verify it, export it"),
+    "verify": ("verify", "Check an evidence file, on any machine and without a node"),
+    "backup": ("backup", "Back up the node while it runs: data and keystore, encrypted"),
+    "restore": ("backup", "Bring a node back from its backups"),
     "demo": ("demo", "Show nodes at work on this machine, with real areas and invented people"),
 }
 """Each command in the order of the help text: the module that holds it, and its line there."""

@@ -1,7 +1,9 @@
 """`bridge alert`: the sending side."""
 
+import re
 import secrets
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +11,7 @@ import click
 from bridge.cli import screen
 from bridge.cli.area import tell_route
 from bridge.cli.client import path_of
-from bridge.cli.command import Group, State, pass_state, read_file
+from bridge.cli.command import Group, State, pass_state, read_file, write_private
 from bridge.clock import SystemClock
 
 NOBODY = "Nobody gets it yet: it is held for the operator of this node."
@@ -114,6 +116,29 @@ def show(state: State, reference: str) -> None:
             tell_timeline(answer["timeline"])
 
     state.show(answer, words)
+
+
+@alert.command("export-evidence")
+@click.argument("reference", metavar="REF")
+@click.option("--out", "out", metavar="FILE", help="Where to write it.  [default: REF.evidence.json]")
+@click.option("--side", type=click.Choice(["sent", "received"]), help="Which, where an alert is both.")
+@pass_state
+def export_evidence(state: State, reference: str, out: str | None, side: str | None) -> None:
+    """Write everything that proves one alert, sent or received, into one file.
+
+    While the content is kept it is in the file: handle it as the alert itself. Anybody can check the file, anywhere,
+    with: bridge verify FILE
+    """
+    asked = f"/v1/evidence{path_of(reference)}" + (f"?side={side}" if side else "")
+    made = state.node(offline=True).file(asked)
+    file = Path(out or f"{re.sub(r'[^A-Za-z0-9-]', '', reference)[:40]}.evidence.json")
+    write_private(file, made)
+
+    def words() -> None:
+        screen.out(f"Evidence: {file}")
+        screen.out(f"Check it anywhere: bridge verify {file}")
+
+    state.show({"file": str(file), "bytes": len(made)}, words)
 
 
 @alert.command()

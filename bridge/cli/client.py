@@ -10,7 +10,7 @@ import contextlib
 import json as json_module
 import os
 import shlex
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -80,6 +80,50 @@ class Control:
         status, content_type, body = asyncio.run(self._request("GET", path, None, None, {"Accept": "*/*"}))
         settled(status, body if status < 300 else _decoded(content_type, body))
         return body
+
+    def lines(self, method: str, path: str, each: Callable[[dict[str, Any]], None], json: Any = None) -> None:
+        """Call `each` with every line of an answer that comes line by line, however long it goes on.
+
+        Raises Problem for a refusal, and Unavailable when nothing comes for as long as an answer may take.
+        """
+        asyncio.run(self._lines(method, path, each, json))
+
+    def work(self, path: str, json: Any, progress: Callable[[str, int, int], None]) -> Any:
+        """The result of long work, asked for by POST; `progress` is told how far it is. Raises Problem."""
+        ended: list[dict[str, Any]] = []
+
+        def each(line: dict[str, Any]) -> None:
+            if "step" in line:
+                progress(line["step"], line["done"], line["of"])
+            else:
+                ended.append(line)
+
+        self.lines("POST", path, each, json)
+        last = ended[-1] if ended else {}
+        if "problem" in last:
+            settled(int(last["problem"].get("status", 500)), last["problem"])
+        if "result" not in last:
+            raise Unavailable("no-answer", "The node stopped before it was done.", "See what it says in its log.")
+        return last["result"]
+
+    async def _lines(self, method: str, path: str, each: Callable[[dict[str, Any]], None], json: Any) -> None:
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=self._patience)
+        try:
+            async with (
+                self._session() as session,
+                session.request(method, f"{_HOST}{path}", json=json, timeout=timeout) as response,
+            ):
+                if response.status >= 300:
+                    settled(response.status, _decoded(response.content_type, await response.read()))
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        each(json_module.loads(line))
+        except TimeoutError:
+            raise Unavailable("no-answer", f"Nothing came from the node for {self._patience:.0f} s.") from None
+        except aiohttp.ClientError:
+            raise Unavailable("no-answer", "The node ended the connection before it was done.") from None
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer to a GET; a list in the query is asked as several values. Raises Problem for a refusal."""

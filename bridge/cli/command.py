@@ -290,6 +290,40 @@ def _bounded(file: BinaryIO, what: str) -> bytes:
     return data
 
 
+def write_private(file: Path, content: bytes) -> None:
+    """Write a new file that its owner alone may read. Raises Misconfigured (exit 2) when it is there or cannot be made."""
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise Misconfigured(f"{file} is there already.", "Give another name with --out.", code="usage") from None
+    except OSError as error:
+        told = (error.strerror or "the system refused").lower()
+        raise Misconfigured(f"{file} cannot be written: {told}.", code="usage") from None
+    with os.fdopen(handle, "wb") as writer:
+        writer.write(content)
+
+
+@contextlib.contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """How far long work is, as step, done and of how many: a bar on a terminal, a line a step elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as shown:
+            task = shown.add_task("")
+            yield lambda step, done, of: shown.update(task, description=step.capitalize(), completed=done, total=of)
+        return
+    told: set[str] = set()
+
+    def line(step: str, done: int, of: int) -> None:
+        if step not in told and not done < of:
+            told.add(step)
+            screen.note(f"{step.capitalize()}: done")
+
+    yield line
+
+
 def words_of(value: str | None, what: str) -> str | None:
     """The value of an option that may be `-`, for stdin: what people wrote need not stand in a process list."""
     if value != "-":

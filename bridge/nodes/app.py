@@ -28,9 +28,11 @@ from bridge import agreements, areas, logs, registry, vocabulary
 from bridge.api.consumers import Consumers
 from bridge.api.control import Control, Operations
 from bridge.api.door import Cursors, Deadlines, Handler, Route, Who, answered, application, route, routes_of
+from bridge.api.evidence import Evidence, Head, Keeping
 from bridge.api.peers import Peers
 from bridge.api.people import People
 from bridge.areas import Gazetteer
+from bridge.audit import Event
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
 from bridge.config import FILE_NAME, Settings, explain, render
 from bridge.crypto.identity import Identity
@@ -42,7 +44,8 @@ from bridge.nodes import pages
 from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import OPERATOR, Actor, Admit
-from bridge.nodes.checkpoint import Checkpoint
+from bridge.nodes.backup import Backup
+from bridge.nodes.checkpoint import Checkpoint, Progress
 from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.follow import Follow
@@ -57,7 +60,7 @@ from bridge.nodes.transport import Call, Transport
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.witness import Witness
 from bridge.partners import Contact, Partner, State, freshness
-from bridge.storage import audit, inbox, open_database, outbox, seen, sent, settlement
+from bridge.storage import audit, inbox, open_database, outbox, restoring, seen, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
 from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file
@@ -73,6 +76,8 @@ POSTCODES = "areas.dat"
 ACCOUNTS = "accounts"
 FIRST_ADMINISTRATOR = "first-administrator"
 AGREEMENTS = "agreements.toml"
+KEPT = (FILE_NAME, AGREEMENTS)
+"""What a backup of the data holds besides the database."""
 RUN = "run"
 SOCKET = "bridge.sock"
 STOP_SECONDS = 4.0
@@ -125,6 +130,7 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = clock.now()
         self._running = False
+        self.restored: dict[str, Any] | None = None
         self.listeners: list[Callable[[Sequence[settlement.Change]], None]] = []
         classes = _classes(settings)
         contents = Contents(keystore)
@@ -151,6 +157,17 @@ class Node:
             spawn=self._spawn,
             clock=clock,
             metrics=metrics,
+        )
+        self.backup = Backup(
+            directory=directory,
+            node_id=settings.node.id,
+            database=database,
+            keystore=keystore,
+            data_files=lambda: [each for name in KEPT if (each := directory / name).exists()],
+            key_files=lambda: [] if settings.keys.passphrase_file else [directory / settings.keys.key_file],
+            sign_head=self.checkpoint.sign,
+            clock=clock,
+            version=bridge.__version__,
         )
         self.prove = Prove(
             database=database,
@@ -339,6 +356,7 @@ class Node:
                 await node.checkpoint.load()
                 await node.witness.load()
                 await node.rotate.start()
+                await node._after_restore()
             except BaseException:
                 await database.close()
                 raise
@@ -346,6 +364,32 @@ class Node:
             await keystore.close()
             raise
         return node
+
+    async def _after_restore(self) -> None:
+        """In a node that came back from a backup, delete what is due before any door opens, and say so."""
+        text = await restoring.note(self.database)
+        if text is None:
+            return
+        swept = await self.retain.sweep_before_serving()
+        self.restored = {"from": text, "deleted": swept.received + swept.sent, "days": swept.days}
+        if swept.braked:
+            log.error("restored-not-purged", code="braked")
+            return
+        # If we stop here, the next start deletes again, which changes nothing, and says so again.
+        async with self.database.transaction() as tx:
+            await audit.append(tx, [Event("node:restored", "operator", text)], millis(self.clock.now()))
+            await restoring.drop_note(tx)
+        log.warning("restored-and-purged", count=swept.received + swept.sent, days=swept.days)
+
+    async def verify_log(self, progress: Progress) -> dict[str, Any]:
+        """The whole audit log against its hashes, its signed heads and what partners keep of them."""
+        findings = await self.checkpoint.verify(progress)
+        findings += await self.witness.verify(progress)
+        return {
+            "ok": all(finding.ok is not False for finding in findings),
+            "size": self.checkpoint.size(),
+            "findings": findings,
+        }
 
     async def start(self) -> None:
         """Begin to work: lanes, jobs, a HELLO to every partner."""
@@ -498,9 +542,12 @@ class Node:
                 clock=self.clock,
             ),
             Peers(self.receive, self.enrol, self.enrol.own_signed, self.settings.limits.carrier_bytes),
+            Head(self.checkpoint),
+            Evidence(self.prove, self.checkpoint),
             Health(self),
         ]
         if control:
+            rooms.append(Keeping(self.verify_log, self.backup))
             rooms.append(People(self.sign_in, self.settings.node.url))
             operations = Operations(
                 self.status, self.check, self.keys, self.rotated, self.reload_areas, self.partner_state
@@ -665,6 +712,12 @@ class Node:
         steps.append(
             Check("clock", not ahead, "earlier than alerts already sent" if ahead else f"{now:%d %B %Y %H:%M} UTC")
         )
+        disputes = self.checkpoint.disputes()
+        steps.append(Check("audit log", not disputes, " ".join(disputes) or f"signed up to record {self.checkpoint.size()}"))
+        steps += [
+            Check(f"log of {row.partner}", False, "it went back or was changed: `bridge audit verify` says more")
+            for row in await self.witness.broken()
+        ]
         free = shutil.disk_usage(self.directory).free
         steps.append(Check("disk", free > 200 * 1024 * 1024, f"{free // (1024 * 1024)} MiB free"))
         table = self._places.postcodes
