@@ -228,6 +228,7 @@ class Node:
             contents=contents,
             address=self.address,
             wake=self.deliver.wake,
+            at_once=self.deliver.at_once,
             clock=clock,
             metrics=metrics,
             deliver_by_days=delivery.deliver_by_days,

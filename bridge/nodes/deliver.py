@@ -4,7 +4,8 @@ Order. Every partner has a lane, and lanes never wait for each other. A lane tak
 oldest. There is no order between messages beyond that: each stands on its own.
 
 Sealing. What waits for a partner is sealed together: one message at once when the lane is idle, up to 64 under load.
-The envelope's bytes are committed before the first try, and every try sends those bytes.
+The envelope's bytes are committed before the first try, and every try sends those bytes. For an idle lane that is the
+same unit in which the alert itself is stored, so that one commit serves both.
 
 Settling. Only an answer signed by the partner settles a delivery, whatever it says. A bare status, a garbled body or
 a proxy's page is a failed try. After a failed try a small HELLO asks whether the partner is there. If it is not, the
@@ -108,6 +109,22 @@ class _Flight(NamedTuple):
     attempts: int
 
 
+class AtOnce:
+    """A message sealed for an idle lane before it is stored. `envelope` belongs into the unit that stores it."""
+
+    def __init__(self, envelope: outbox.Envelope, over: Callable[[bool], None]) -> None:
+        self.envelope = envelope
+        self._over = over
+
+    def send(self) -> None:
+        """The unit is durable: the lane sends it."""
+        self._over(True)
+
+    def drop(self) -> None:
+        """The unit may have failed: the lane looks into the outbox, where the message is or is not."""
+        self._over(False)
+
+
 @dataclass
 class _Lane:
     partner: str
@@ -121,10 +138,19 @@ class _Lane:
     patient: bool = False  # the partner is there: nothing is gained by asking before `next_attempt`
     forgiving: bool = False  # poisoned envelopes get another try
     kept: bool = False  # the database says that this lane is failing
+    turning: bool = False  # it is at work on what comes next
+    promised: bool = False  # a message is being stored that was sealed for it at once
+    ready: _Flight | None = None  # that message, durable
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     flying: set[bytes] = field(default_factory=set)
     flights: set[asyncio.Task[None]] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, nothing is under way and nothing has gone wrong."""
+        at_work = self.turning or self.promised or self.ready or self.flights
+        return not (at_work or self.stored or self.failures or self.next_attempt or self.alone or self.forgiving)
 
 
 Changed = Callable[[Sequence[settlement.Change]], Awaitable[None]]
@@ -200,6 +226,27 @@ class Deliver:
         if self._running and (lane.task is None or lane.task.done()):
             lane.task = asyncio.get_running_loop().create_task(self._run(lane))
 
+    def at_once(self, partner_id: str, row: outbox.ToSeal) -> AtOnce | None:
+        """Seal a message that is about to be stored, if nothing is under way to its partner; None if the lane must."""
+        lane, partner = self._lanes.get(partner_id), self._book.get(partner_id)
+        if lane is None or partner is None or partner.state != "active" or not self._running or not lane.idle:
+            return None
+        now = self._clock.now()
+        key = self._key_of(partner, now, frozenset())
+        if key is None:
+            return None
+        group = [(self._message(row), row)]
+        flight, envelope = self._envelope(self._identity(), partner, key.kid, key.raw, group, now)
+
+        def over(durable: bool) -> None:
+            lane.promised = False
+            lane.ready = flight if durable else None
+            lane.stored = lane.stored or not durable
+            self.wake(partner_id)
+
+        lane.promised = True
+        return AtOnce(envelope, over)
+
     def contact(self, partner: str) -> None:
         """The partner has just shown, signed, that it is there: nothing waits for its backoff any longer."""
         lane = self._lanes.get(partner)
@@ -234,6 +281,7 @@ class Deliver:
     async def _run(self, lane: _Lane) -> None:
         while self._running:
             lane.woken.clear()
+            lane.turning = True
             try:
                 wait = await self._turn(lane)
             except BridgeError as error:
@@ -243,6 +291,8 @@ class Deliver:
                 # A fault of ours must not end the lane: whatever waits in it would wait until the next start.
                 log.exception("lane-stopped", partner=lane.partner)
                 wait = 30.0
+            finally:
+                lane.turning = False
             with suppress(TimeoutError):
                 await asyncio.wait_for(lane.woken.wait(), wait)
 
@@ -255,6 +305,7 @@ class Deliver:
                 return 60.0
             if now < lane.next_attempt <= now + self._longest:
                 return await self._wait(lane, now)
+            at_once = lane.ready is not None
             flights, later = await self._take(lane, partner, now)
             if not flights and lane.next_attempt > now:
                 continue
@@ -262,6 +313,8 @@ class Deliver:
                 return later
             lane.flying.update(flight.id for flight in flights)
             lane.flights.add(asyncio.get_running_loop().create_task(self._fly(lane, partner, flights)))
+            if at_once:
+                return None  # whatever came meanwhile has woken the lane again
         return None
 
     async def _wait(self, lane: _Lane, now: int) -> float | None:
@@ -296,6 +349,9 @@ class Deliver:
         )
 
     async def _take(self, lane: _Lane, partner: Partner, now: int) -> tuple[list[_Flight], float | None]:
+        if lane.ready is not None:
+            flight, lane.ready = lane.ready, None
+            return [flight], None
         most = 1 if lane.alone or lane.failures else ENVELOPES_A_POST
         later: float | None = None
         if lane.forgiving:

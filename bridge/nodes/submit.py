@@ -8,6 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -21,7 +22,7 @@ from bridge.errors import Rejected
 from bridge.metrics import Metrics
 from bridge.nodes.address import Address, Leg, Plan, carried_step
 from bridge.receipts import Status
-from bridge.storage import audit, sent
+from bridge.storage import audit, outbox, sent
 from bridge.storage.contents import CONTENT, Contents, payload_label
 from bridge.storage.database import Conflict, Database
 from bridge.storage.sent import REROUTED
@@ -50,6 +51,20 @@ class Sent(msgspec.Struct, frozen=True):
     repeated: bool = False
 
 
+class AtOnce(Protocol):
+    """A message sealed before it is stored, for a partner to whom nothing is under way."""
+
+    envelope: outbox.Envelope
+
+    def send(self) -> None:
+        """The unit that stored both is durable."""
+        ...
+
+    def drop(self) -> None:
+        """That unit may have failed."""
+        ...
+
+
 class Submit:
     """Takes alerts in. Everything it needs comes in as an argument."""
 
@@ -60,6 +75,7 @@ class Submit:
         contents: Contents,
         address: Address,
         wake: Callable[[str], None],
+        at_once: Callable[[str, outbox.ToSeal], AtOnce | None],
         clock: Clock,
         metrics: Metrics,
         deliver_by_days: int = 14,
@@ -69,6 +85,7 @@ class Submit:
         self._contents = contents
         self._address = address
         self._wake = wake
+        self._at_once = at_once
         self._clock = clock
         self._metrics = metrics
         self._deliver_by = timedelta(days=deliver_by_days)
@@ -191,6 +208,11 @@ class Submit:
             content=data_key.seal(CONTENT, content),
             corrects=corrects,
         )
+        sealed = {
+            message.id: made
+            for message in messages
+            if message.partner and (made := self._at_once(message.partner, _to_seal(message, row))) is not None
+        }
         # If we stop here, nothing is stored and the caller has heard nothing: it asks again.
         try:
             async with self._db.transaction() as tx:
@@ -198,18 +220,25 @@ class Submit:
                 events = [Event(action, actor, alert_id, outcome=corrects or "ok"), *_queued(messages)]
                 await sent.add_alerts(tx, [row])
                 await sent.add_messages(tx, messages)
+                await outbox.add_envelopes(tx, [(made.envelope, [message]) for message, made in sealed.items()])
                 if key is not None:
                     until = at + IDEMPOTENCY_HOURS * 3600 * 1000
                     digest = hashlib.sha256(body).digest()
                     await sent.add_idempotent(tx, [sent.Idempotent(actor, key, digest, alert_id, until)])
                 await audit.append(tx, events, at)
-        except Conflict:
+        except BaseException as error:
+            for made in sealed.values():
+                made.drop()
+            if not isinstance(error, Conflict):
+                raise
             # Another alert has the same reference (one in 34 thousand million), or the key was used meanwhile.
             if key is not None and (before := await sent.idempotent(self._db, actor, key)) is not None:
                 return await self._again(before, body)
             return await self._put(plan, body, actor, key, corrects)
         # If we stop here, the messages wait in the outbox and leave when the node starts again.
-        for partner in {leg.node for leg in plan.legs if leg.node}:
+        for made in sealed.values():
+            made.send()
+        for partner in {message.partner for message in messages if message.partner and message.id not in sealed}:
             self._wake(partner)
         self._metrics.inc("bridge_alerts_sent_total")
         if any(leg.node is None for leg in plan.legs):
@@ -343,6 +372,14 @@ def _queued(messages: Iterable[sent.Message]) -> list[Event]:
     return [
         Event("message:queued", m.partner or "held", m.id.hex(), alert=m.alert_id or "") for m in messages
     ]
+
+
+def _to_seal(message: sent.Message, alert: sent.Alert) -> outbox.ToSeal:
+    """A new message as the outbox will give it."""
+    return outbox.ToSeal(
+        message.id, message.type, alert.id, message.payload, message.urgent, message.created_at, message.deliver_by,
+        alert.bucket_day, alert.wrapped_key, None if message.payload is not None else alert.content,
+    )  # fmt: skip
 
 
 def uuid7(at: int, random: Callable[[int], bytes]) -> str:
