@@ -359,15 +359,17 @@ class Deliver:
             async with self._db.transaction() as tx:
                 await outbox.forgive(tx, lane.partner)
         if lane.stored:
-            due = await outbox.due(self._db, lane.partner, now, now + self._longest, most + len(lane.flying))
-            due = [row for row in due if row.id not in lane.flying]
+            lane.stored = False  # whatever fails from here on says so again
+            flying = frozenset(lane.flying)
+            due = await outbox.due(self._db, lane.partner, now, now + self._longest, most + len(flying))
+            due = [row for row in due if row.id not in flying and row.id not in lane.flying]
             if due:
+                lane.stored = True
                 return self._bounded([_again(row) for row in due[:most]]), None
             first = await outbox.first_due(self._db, lane.partner, now)
             if first is not None:
                 later = max(0.05, (first - now) / 1000)
-            elif not lane.flying:
-                lane.stored = False
+            lane.stored = lane.stored or first is not None or bool(flying)
         waiting = await outbox.to_seal(self._db, lane.partner, now, MESSAGES_AN_ENVELOPE * most)
         if not waiting:
             return [], later
