@@ -44,7 +44,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603  our own command
         [sys.executable, "-m", "bridge", "demo", *arguments],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(folder)},
+        env={**os.environ, "TMPDIR": str(folder), "BRIDGE_LISTEN__PORT": "1"},  # the port is for another node
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -26,7 +26,7 @@ import structlog
 
 from bridge import areas, logs
 from bridge.clock import SystemClock
-from bridge.config import Contact, Node, Settings
+from bridge.config import PREFIX, Contact, Node, Settings
 from bridge.errors import BridgeError
 from bridge.nodes import app
 
@@ -296,6 +296,8 @@ def _become(line: bytes) -> int:
 def main(directory: Path) -> int:
     """Run one node in a process of its own; the exit status."""
     threading.Thread(target=_leave_with_the_demo, daemon=True).start()
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]  # what overrules the settings of a node of the operator's own is not for ours
     try:
         return app.serve(directory)
     except BridgeError as error:
