@@ -100,12 +100,9 @@ def _sentence(error: sqlite3.Error | _Lost) -> BridgeError | None:
 class _Thread(aiosqlite.Connection):
     """A connection and its thread. Runs any function of the raw connection there, in order, for one thread hop."""
 
-    def post(self, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        """Put the function in the thread's line before this returns. Its answer, or error, may go unread."""
-        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        result.add_done_callback(_read_or_not)
-        self._tx.put_nowait((result, partial(function, self._conn, *arguments)))
-        return result
+    def post(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Put the function in the thread's line before this returns. Nobody hears of it: it must not raise."""
+        self._tx.put_nowait((None, partial(function, self._conn, *arguments)))
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """The function's answer. A cancelled caller stops waiting; the function still runs, in its turn."""
@@ -182,6 +179,7 @@ class SqliteTransaction(Transaction):
         self.first = first
         self.asked = False
         self.over = False
+        self.failure: Exception | None = None
         self._put_off: list[Callable[[sqlite3.Connection], object]] = []
         self._begun = False  # touched on the writer's thread alone
 
@@ -212,25 +210,25 @@ class SqliteTransaction(Transaction):
                 raise
         raise told
 
-    def end(self) -> "asyncio.Future[None] | None":
-        """Nothing more comes: what was put off goes into the thread's line, and its outcome is given if there is any.
+    def end(self) -> None:
+        """Nothing more comes: what was put off goes into the thread's line.
 
-        Not waited for, so that the next unit, or the commit, stands in the line right behind it.
+        Not waited for, so that the next unit, or the commit, stands in the line right behind it; `failure` says what
+        became of it once that commit has been.
         """
         self.over = True
-        if not self._put_off:
-            return None
-        self.asked = True
-        return self._thread.post(self._end, self._put_off)
+        if self._put_off:
+            self.asked = True
+            self._thread.post(self._end, self._put_off)
 
     def _end(self, raw: sqlite3.Connection, put_off: Iterable[Callable[[sqlite3.Connection], object]]) -> None:
         try:
             self._open(raw, put_off)
-        except BaseException:
+        except Exception as error:  # noqa: BLE001  # told to the unit's caller, whatever it is
+            self.failure = error
             # Others may stand in the transaction by now, and a commit comes for certain: this unit alone is undone.
             if self._begun:
                 self._session.undo(raw, whole=False)
-            raise
 
     def undo(self, raw: sqlite3.Connection) -> None:
         """Runs on the writer's thread, behind every statement of the unit."""
@@ -395,7 +393,7 @@ class Sqlite(Database):
             else:
                 self._pass_on()
             raise
-        ended = unit.end()
+        unit.end()
         if not unit.asked:
             self._pass_on()
             return
@@ -404,12 +402,9 @@ class Sqlite(Database):
         self._pass_on()
         # If we are cancelled here, the commit goes on: the unit will be whole.
         failure = await asyncio.shield(group.outcome)
-        if ended is not None:
-            await asyncio.wait((ended,))
-            if (failed := ended.exception()) is not None:
-                if not isinstance(failed, sqlite3.Error | _Lost):
-                    raise failed
-                failure = failed
+        if unit.failure is not None:
+            told = _sentence(unit.failure) if isinstance(unit.failure, sqlite3.Error | _Lost) else None
+            raise told or unit.failure
         if failure is not None:
             told = _sentence(failure) if isinstance(failure, sqlite3.Error | _Lost) else None
             raise told or unavailable("The change could not be stored.")
@@ -691,12 +686,6 @@ def _read(raw: sqlite3.Connection, sql: str, parameters: Parameters) -> list[Row
 
 def _held(rows: Iterable[Parameters]) -> Sequence[Parameters]:
     return rows if isinstance(rows, list | tuple) else list(rows)
-
-
-def _read_or_not(result: "asyncio.Future[Any]") -> None:
-    """An error that nobody waits for any more is no fault to be logged."""
-    if not result.cancelled():
-        result.exception()
 
 
 def _nothing(raw: sqlite3.Connection) -> None:
