@@ -15,6 +15,7 @@ from bridge.nodes.enrol import Enrol
 from bridge.nodes.recall import Recall
 from bridge.nodes.retain import Retain
 from bridge.nodes.sign_in import SignIn
+from bridge.web import passkeys
 from bridge.web.admin.keeping import Keeping
 from bridge.web.admin.log import Log, Verify
 from bridge.web.admin.office import Office
@@ -49,8 +50,9 @@ class Parts:
 
 def rooms(parts: Parts) -> list[object]:
     """Every room of pages."""
-    return [
-        Doorstep(parts.sign_in),
+    with_passkeys = passkeys.usable(parts.house.url)
+    made: list[object] = [
+        Doorstep(parts.sign_in, passkeys=with_passkeys),
         Overview(office=parts.office, sign_in=parts.sign_in, retain=parts.retain),
         Partners(office=parts.office, enrol=parts.enrol, sign_in=parts.sign_in, recall=parts.recall),
         Areas(office=parts.office),
@@ -60,6 +62,13 @@ def rooms(parts: Parts) -> list[object]:
         Tokens(admit=parts.admit),
         Help(),
     ]
+    if with_passkeys:
+        made.append(
+            passkeys.Passkeys(
+                sign_in=parts.sign_in, url=parts.house.url, name=parts.house.name, now=parts.clock.now
+            )
+        )
+    return made
 
 
 def shell_of(parts: Parts) -> Shell:

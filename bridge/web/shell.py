@@ -44,6 +44,8 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
+FORM_HEADER: Final = "X-Form-Token"
+"""Where a script says the token that a form has in its field `csrf`."""
 MARK = "_bridge_page"
 SYSTEMS: Final = ("/v1/", "/node/", "/control/", "/healthz", "/readyz", "/metrics", "/problems/", "/openapi.json")
 """Addresses of the doors for systems, which answer in their own form."""
@@ -215,6 +217,10 @@ class Visit:
             raise Malformed("form", "Go back, load the page again and fill it in there.")
         return Form(sent, uploaded)
 
+    async def body(self, most: int) -> bytes:
+        """The raw body of a request by a script, at most `most` bytes. Raises `too-large`, `too-slow`."""
+        return await self.shell.raw(self.request, most)
+
     def flash(self, text: str, kind: str = "success") -> None:
         """Say something at the top of the next page, once: `success` or `important`. Never anything personal."""
         self._flashes.append((kind, text))
@@ -346,9 +352,11 @@ class Shell:
         async def guarded(request: web.Request) -> web.StreamResponse:
             outcome = "500"
             visit: Visit | None = None
+            # A script reads neither redirects nor pages.
+            told = "json" if form == "html" and FORM_HEADER in request.headers else form
             try:
                 visit = await self._visit(request)
-                elsewhere = self._admitted(visit, marked, form)
+                elsewhere = self._admitted(visit, marked, told)
                 if elsewhere is not None:
                     outcome = "sign-in"
                     return self._answer(visit, web.Response(status=303, headers={"Location": elsewhere}))
@@ -361,7 +369,7 @@ class Shell:
                 outcome = error.code
                 if error.http_status >= 500:
                     log.error("request-failed", route=marked.path, code=error.code)
-                return await self._failed(visit, error, form)
+                return await self._failed(visit, error, told)
             except web.HTTPException:
                 raise
             except (asyncio.CancelledError, ConnectionResetError):
@@ -369,7 +377,7 @@ class Shell:
                 raise
             except Exception:
                 log.exception("request-failed", route=marked.path)
-                return await self._failed(visit, _fault(), form)
+                return await self._failed(visit, _fault(), told)
             finally:
                 self._metrics.inc("bridge_requests_total", route=marked.path, outcome=outcome)
             return response
@@ -433,7 +441,7 @@ class Shell:
         foreign = site not in {None, "same-origin"} or (
             origin is not None and urlsplit(origin).netloc.lower() != request.host.lower()
         )
-        token = request.headers.get("X-Form-Token") or ""
+        token = request.headers.get(FORM_HEADER, "")
         if not foreign and not token:
             sent, _files = await self.posted(request)
             token = next(iter(sent.get("csrf", ())), "")
@@ -467,6 +475,21 @@ class Shell:
             request["bridge-posted"] = known
         fields, files = known
         return dict(fields), dict(files)
+
+    async def raw(self, request: web.Request, most: int) -> bytes:
+        """A request's body as it is. Raises Rejected `too-large`, `too-slow`."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for chunk in request.content.iter_chunked(65_536):
+                    size += len(chunk)
+                    if size > most:
+                        raise _too_large()
+                    parts.append(chunk)
+        except TimeoutError:
+            raise Rejected("too-slow", "The request did not arrive in time.", "Send it again.") from None
+        return b"".join(parts)
 
     async def _read(self, request: web.Request) -> tuple[dict[str, tuple[str, ...]], dict[str, File]]:
         if request.content_type == "multipart/form-data":

@@ -57,7 +57,7 @@ def settings_of(node_id: str, name: str, area: str, functions: Sequence[str] = (
         agency=functions[0],
         areas=(area,),
         functions=tuple(functions),
-        url="http://127.0.0.1:8443",
+        url="http://localhost:8443",
         contact=Contact("Duty desk", "01632 960000", "always"),
     )
     first = Settings.first(node, port=8443)

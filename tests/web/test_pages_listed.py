@@ -80,6 +80,12 @@ GET  /admin/tokens.csv                 connect
 GET  /admin/tokens/new                 connect
 POST /admin/tokens/new                 connect
 POST /admin/tokens/{id}/end            connect
+POST /passkeys/new                     setting-up
+POST /passkeys/made                    setting-up
+POST /passkeys/ask                     everybody
+POST /passkeys/sign-in                 everybody
+POST /passkeys/unlock                  locked
+POST /account/passkeys/{id}/remove     signed-in
 """
 LISTED = {tuple(line.split()) for line in PAGES.strip().splitlines()}
 

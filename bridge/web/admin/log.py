@@ -155,8 +155,12 @@ class Log:
         return Page(
             "admin/chain.html",
             _("Check of the audit log"),
-            {"findings": findings, "ok": all(finding.ok is not False for finding in findings)},
+            {"findings": [{"check": _(CHECKS.get(each.check, each.check)), "ok": each.ok, "detail": each.detail} for each in findings], "ok": all(finding.ok is not False for finding in findings)},
         )
+
+
+CHECKS = {"records": "Records", "heads": "Signed heads", "tiles": "Kept hashes"}
+"""What a check of the log is called."""
 
 
 def deed(action: str) -> str:

@@ -311,7 +311,10 @@ class Partners:
             except Rejected as error:
                 if error.code not in {"wrong-fingerprint", "two-administrators", "wrong-state", "usage", "unknown-area"}:
                     raise
-                form.error("heard", f"{_(error.sentence)} {_(error.hint)}".strip())
+                if error.code == "wrong-fingerprint":
+                    form.error("heard", _("These are not the 8 words of this partner. Ring again on a number that you know"))
+                else:
+                    form.error("heard", f"{_(error.sentence)} {_(error.hint)}".strip())
             else:
                 if changed.state is State.ACTIVE:
                     visit.flash(_("The partner is active. Test the connection now."))
