@@ -69,7 +69,8 @@ def restore(state: State, source: str, keystore: str | None, passphrase_file: st
     if not named.exists() and named.with_name(f"{named.name}.data").exists():
         named = named.with_name(f"{named.name}.data")
     header = backups.read_header(named)
-    now = SystemClock().now()
+    clock = SystemClock()
+    now = clock.now()
     data, keys = (named, Path(keystore) if keystore else None) if header.kind == "data" else (None, named)
     days = (now - header.created).days
     certain(
@@ -78,7 +79,7 @@ def restore(state: State, source: str, keystore: str | None, passphrase_file: st
         yes=yes,
     )
     with bar() as progress:
-        facts = asyncio.run(bring_back(state.dir, data, keys, Path(passphrase_file), now=now, progress=progress))
+        facts = asyncio.run(bring_back(state.dir, data, keys, Path(passphrase_file), clock=clock, progress=progress))
 
     def words() -> None:
         screen.out(f"{facts['node']} is back in {facts['dir']}.")

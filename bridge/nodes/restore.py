@@ -17,7 +17,7 @@ from typing import Any
 
 import bridge
 from bridge import logs
-from bridge.clock import SystemClock
+from bridge.clock import Clock
 from bridge.config import Settings
 from bridge.errors import Misconfigured, Rejected
 from bridge.nodes.app import KEYSTORE, RUN, Node, locked
@@ -35,7 +35,7 @@ async def restore(
     keystore: Path | None,
     passphrase_file: Path,
     *,
-    now: datetime,
+    clock: Clock,
     progress: Progress,
 ) -> dict[str, Any]:
     """Restore `data`, `keystore` or both into `directory`: a new or empty one, or that of a node that is stopped.
@@ -44,6 +44,7 @@ async def restore(
     happens at its first start. Raises Misconfigured and Rejected before anything is changed.
     """
     directory = directory.absolute()
+    now = clock.now()
     headers = [read_header(each) for each in (data, keystore) if each is not None]
     _fitting(data, keystore, headers, now)
     new = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
@@ -59,7 +60,7 @@ async def restore(
         else:
             with locked(directory):
                 facts = await _into(directory, data, keystore, passphrase_file, now, progress)
-        facts["purge"] = await _purged(directory) if facts["data"] else None
+        facts["purge"] = await _purged(directory, clock) if facts["data"] else None
     finally:
         os.umask(before)
     return {**facts, "dir": str(directory), "node": headers[0].node, "new": new}
@@ -207,11 +208,11 @@ def _nothing_left(folders: list[Path]) -> Iterator[None]:
         raise
 
 
-async def _purged(directory: Path) -> dict[str, Any] | None:
+async def _purged(directory: Path, clock: Clock) -> dict[str, Any] | None:
     """Open the node and let it delete what is due; None when its key is not at hand."""
-    logs.set_up("error", SystemClock(), stream=sys.stderr)
+    logs.set_up("error", clock, stream=sys.stderr)
     with suppress(Misconfigured), locked(directory):
-        node = await Node.open(directory, Settings.load(directory, os.environ))
+        node = await Node.open(directory, Settings.load(directory, os.environ), clock=clock)
         try:
             return node.restored
         finally:
