@@ -5,6 +5,7 @@ tolerated, since a sender may be newer than we are; every string and list is bou
 `bridge.wire.decode_json`, never by calling a constructor, which checks nothing.
 """
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -318,6 +319,7 @@ def _check_character(seven: str) -> str:
     return _CROCKFORD[-total % 32]
 
 
+@functools.lru_cache(maxsize=4096)
 def reference(alert_id: str) -> str:
     """The reference to read aloud, e.g. `BR-X5AZ-B1ET`: 35 bits of SHA-256 of the id, and a check character.
 

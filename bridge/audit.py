@@ -1,5 +1,6 @@
 """What the audit log records: who (a pseudonym) did what to which id, and how it ended. Never personal data."""
 
+import functools
 import re
 from datetime import UTC, datetime
 
@@ -34,7 +35,12 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def minute(ms: int) -> str:
     """The minute of a time in ms: the only precision the log keeps."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return _minute(ms // 60_000)
+
+
+@functools.lru_cache(maxsize=64)
+def _minute(number: int) -> str:
+    return datetime.fromtimestamp(number * 60, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def record_of(event: Event, seq: int, when: str) -> Record:

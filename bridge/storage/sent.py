@@ -1,5 +1,6 @@
 """Alerts this node has sent, their messages and what each recipient has said of them."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -81,6 +82,7 @@ _STATEMENT = ",".join(Statement._fields)
 _IDEMPOTENT = ",".join(Idempotent._fields)
 
 
+@functools.cache
 def _insert(table: str, columns: str) -> str:
     return f"insert into {table} ({columns}) values ({','.join('?' * (columns.count(',') + 1))})"
 

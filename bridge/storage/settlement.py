@@ -115,7 +115,7 @@ async def apply(tx: Transaction, signed: Signed, document: ReceiptsDocument, now
                 )
             elif message.settled_at is None and message.id not in moved:
                 moved[message.id] = (current, message.status_at, message.code, now, message.id)
-    for envelope, _ in said:
+    for envelope in {envelope.id: envelope for envelope, _ in said}.values():
         if all(m.settled_at is not None or m.id in moved for m in carried[envelope.id].values()):
             over.add(envelope.id)
     await receipts.add(
