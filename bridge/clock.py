@@ -33,27 +33,25 @@ class SystemClock:
 class SteadyClock:
     """A clock that does not follow a jump of wall time: it goes on by monotonic time and says that it was stepped.
 
-    `now` is wall time while that moves with monotonic time within `step`; after a jump it is what wall time would be
-    without it, and `stepped` is true until :meth:`trust`. It never goes below `floor`, the newest time that an earlier
-    run of the node is known to have seen (PROTOCOL section 9).
+    `now` is wall time while that stays within `step` of what monotonic time makes of the start; after a larger jump it
+    is what wall time would be without it, and `stepped` stays true until :meth:`trust`, also when wall time has come
+    back: somebody has to look (PROTOCOL section 9).
     """
 
-    def __init__(self, source: Clock, *, step: timedelta = timedelta(hours=1), floor: datetime | None = None) -> None:
+    def __init__(self, source: Clock, *, step: timedelta = timedelta(hours=1)) -> None:
         self._source = source
         self._step = step
-        self._floor = floor
-        self._wall = source.now()
+        self._base = source.now()
         self._mono = source.monotonic()
         self.stepped = False
 
     def now(self) -> datetime:
         """The time to work by, aware, UTC."""
         wall = self._source.now()
-        expected = self._wall + timedelta(seconds=self._source.monotonic() - self._mono)
-        if abs(wall - expected) > self._step:
+        steady = self._base + timedelta(seconds=self._source.monotonic() - self._mono)
+        if abs(wall - steady) > self._step:
             self.stepped = True
-        when = expected if self.stepped else wall
-        return when if self._floor is None or when > self._floor else self._floor
+        return steady if self.stepped else wall
 
     def monotonic(self) -> float:
         """Seconds that never jump, from an arbitrary start."""
@@ -65,15 +63,19 @@ class SteadyClock:
 
     def trust(self) -> None:
         """Wall time is right: go by it from now on, even if that is earlier than before."""
-        self._wall = self._source.now()
+        self._base = self._source.now()
         self._mono = self._source.monotonic()
         self.stepped = False
-        if self._floor is not None and self._wall < self._floor:
-            self._floor = None
 
-    def at_least(self, floor: datetime) -> None:
-        """Never go below this time."""
-        self._floor = floor
+    def resume(self, mark: datetime) -> None:
+        """Go on from `mark`, the newest time that an earlier run has seen, if wall time lies further back than `step`.
+
+        Time cannot have gone backwards while the node was off: wall time is wrong, or `mark` was.
+        """
+        if self._source.now() < mark - self._step:
+            self._base = mark
+            self._mono = self._source.monotonic()
+            self.stepped = True
 
 
 def millis(when: datetime) -> int:

@@ -213,6 +213,13 @@ class Retention(Section, frozen=True):
             description="Days by class, for example { ADOPTED = 14 }; never above the ceiling of the class."
         ),
     ] = {}
+    areas: Annotated[
+        dict[Area, dict[str, Annotated[int, Meta(ge=1, le=3653)]]],
+        Meta(
+            description="The same for one of the areas you serve, "
+            "for example { E09000010 = { UNADOPTED = 180 } }; the shortest holds."
+        ),
+    ] = {}
     ceiling_days: Annotated[
         int,
         Meta(
@@ -673,11 +680,13 @@ def _check(settings: Settings) -> None:
             raise Misconfigured(
                 "node.agency or node.functions holds a code that is not known.", "See docs/glossary.md."
             )
-    for name, days in settings.retention.days.items():
-        known = vocabulary.retention_class(name)
-        if known is None or known.days is None:
-            raise Misconfigured("retention.days names a class that cannot be set.", "See docs/glossary.md.")
-        if known.ceiling_days is not None and days > known.ceiling_days:
-            raise Misconfigured(
-                f"retention.days.{known.code} is above {known.ceiling_days} days.", "Make it smaller."
-            )
+    for path, table in (
+        ("retention.days", settings.retention.days),
+        *((f"retention.areas.{area}", days) for area, days in settings.retention.areas.items()),
+    ):
+        for name, days in table.items():
+            known = vocabulary.retention_class(name)
+            if known is None or known.days is None:
+                raise Misconfigured(f"{path} names a class that cannot be set.", "See docs/glossary.md.")
+            if known.ceiling_days is not None and days > known.ceiling_days:
+                raise Misconfigured(f"{path}.{known.code} is above {known.ceiling_days} days.", "Make it smaller.")

@@ -86,6 +86,10 @@ TABLE: Final[Mapping[str, Declared]] = {
     "bridge_inbox_waiting": Declared("gauge", "Received alerts that nobody here has acknowledged."),
     "bridge_partners": Declared("gauge", "Partners, by state.", ("state",)),
     "bridge_job_failures_total": Declared("counter", "Background jobs that ended in an error.", ("job",)),
+    "bridge_unread_expiring": Declared(
+        "gauge", "Received alerts that nobody has opened and that are deleted within 14 days."
+    ),
+    "bridge_holds_to_review": Declared("gauge", "Legal holds whose day of review has come."),
     "bridge_purge_overdue": Declared("gauge", "Alerts that should have been deleted over an hour ago and were not."),
     "bridge_log_disputed": Declared(
         "gauge", "1 when a partner keeps a head of this node's audit log that the log does not fit."

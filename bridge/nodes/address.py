@@ -106,11 +106,13 @@ class Address:
         home = resolve_home(alert, places, on)
         needs = [_need(want, alert, home, places.gazetteer, on) for want in alerts.audience(alert, now)]
         until = alerts.keep_until(alert, now, self._classes)
+        legs = tuple(self._agreed_leg(leg, alert, until, now) for leg in self.routed(needs, on))
         return Plan(
             alert=alert,
             home=home,
-            legs=tuple(self._agreed_leg(leg, alert, until, now) for leg in self.routed(needs, on)),
-            kept_until=until,
+            legs=legs,
+            # We keep it for as long as anybody may, and no longer.
+            kept_until=max((self.kept_by(leg, until) for leg in legs), default=until),
             notices=tuple(alerts.notices(alert, own.descriptor.areas[0], home.code)),
         )
 
@@ -156,12 +158,7 @@ class Address:
         """
         if leg.node is None or leg.node == self._book.own_id:
             return leg
-        for function in leg.function.split(", "):
-            agreement = agreements.between(
-                self._agreed(), sender=self._book.own_id, recipient=leg.node, function=function, now=now
-            )
-            if agreement is not None:
-                break
+        agreement, function = self._agreement(leg, leg.node, now)
         terms: dict[str, Any] = {
             "sender": self._book.own_id,
             "recipient": leg.node,
@@ -170,7 +167,8 @@ class Address:
             "urgent": alerts.urgent(alert),
             "now": now,
         }
-        refused = agreements.refusal(agreement, marking=alert.grading.marking, keep_until=until, **terms)
+        day = agreements.longest_keeping(agreement, until, now)
+        refused = agreements.refusal(agreement, marking=alert.grading.marking, keep_until=day, **terms)
         if refused is not None and refused[0] == "no-agreement":
             because = f"is held because no agreement in force lets it pass to {leg.name}"
             return msgspec.structs.replace(leg, node=None, name="", step="held", because=because)
@@ -180,6 +178,26 @@ class Address:
             log.warning("emergency-share", partner=leg.node)
             return msgspec.structs.replace(leg, because=f"{leg.because}; an emergency share without agreement")
         return leg
+
+    def _agreement(
+        self, leg: routing.Leg, node: str, now: datetime
+    ) -> tuple[agreements.Agreement | None, str]:
+        """The agreement by which a leg passes, and for which of its functions; None and the last of them without one."""
+        function = ""
+        for function in leg.function.split(", "):
+            found = agreements.between(
+                self._agreed(), sender=self._book.own_id, recipient=node, function=function, now=now
+            )
+            if found is not None:
+                return found, function
+        return None, function
+
+    def kept_by(self, leg: routing.Leg, until: date) -> date:
+        """The last day on which the recipient of a leg may keep what we keep until `until`: no later, by the agreement."""
+        if leg.node is None or leg.node == self._book.own_id:
+            return until
+        now = self._clock.now()
+        return agreements.longest_keeping(self._agreement(leg, leg.node, now)[0], until, now)
 
     def again(self, step: CarriedStep, carried: Carried, area: str | None) -> routing.Leg:
         """Where a recipient that was held, refused or not the right one would go now, by our own registry alone.

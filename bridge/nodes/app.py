@@ -12,7 +12,15 @@ import signal
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -61,9 +69,10 @@ from bridge.nodes.transport import Call, Transport
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.witness import Witness
 from bridge.partners import Contact, Partner, State, freshness
-from bridge.storage import audit, inbox, open_database, outbox, restoring, seen, sent, settlement
+from bridge.retention import Classes, shortened
+from bridge.storage import audit, inbox, open_database, outbox, restoring, sent, settlement
 from bridge.storage.contents import Contents
-from bridge.storage.database import Database
+from bridge.storage.database import Database, Transaction
 from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file
 from bridge.storage.partners import Book, load
 from bridge.storage.postcodes import PostcodeTable
@@ -134,6 +143,7 @@ class Node:
         self.restored: dict[str, Any] | None = None
         self.listeners: list[Callable[[Sequence[settlement.Change]], None]] = []
         classes = _classes(settings)
+        self._classes = classes
         contents = Contents(keystore)
         views = audit.Views(database, clock)
         self.checkpoint = Checkpoint(
@@ -146,6 +156,7 @@ class Node:
             profile=profile_of(settings, tls_pins),
             announce=self._announce,
             checkpoint=self.checkpoint.newest,
+            sure=self._sure,
             clock=clock,
         )
         self.witness = Witness(
@@ -203,6 +214,8 @@ class Node:
             probe=self.enrol.hello,
             refresh=self.enrol.refresh,
             changed=self._changed,
+            answered=self._answered,
+            sure=self._sure,
             saw=self.witness.saw,
             clock=clock,
             metrics=metrics,
@@ -239,17 +252,21 @@ class Node:
             keystore=keystore,
             contents=contents,
             identity=self.rotate.identity,
-            classes=classes,
+            classes=self.classes,
             wake=self.deliver.wake,
+            ask_time=self.enrol.ask_time,
+            checkpoint=self.checkpoint.give,
             clock=clock,
             metrics=metrics,
-            gap_hours=settings.clock.start_hours,
+            step=timedelta(seconds=settings.clock.step_seconds),
+            gap=timedelta(hours=settings.clock.start_hours),
         )
         self.withdraw = Withdraw(
             database=database,
             book=self.book,
             identity=self.rotate.identity,
             purge=self.retain.purge_within,
+            own_copy=self.retain.taken_back,
             wake=self.deliver.wake,
             clock=clock,
             metrics=metrics,
@@ -261,7 +278,7 @@ class Node:
             book=self.book,
             gazetteer=lambda: self._places.gazetteer,
             agreed=lambda: self._agreed,
-            classes=classes,
+            classes=self.classes,
             refresh=self.enrol.refresh,
             contact=self._contact,
             changed=self._changed,
@@ -269,6 +286,9 @@ class Node:
             checkpoint=self.checkpoint.give,
             saw=self.witness.saw,
             taken_back=self.withdraw.taken_back,
+            answered=self.retain.answered,
+            sure=self._sure,
+            forgotten=self.retain.forgotten,
             wake=self.deliver.wake,
             clock=clock,
             metrics=metrics,
@@ -444,10 +464,11 @@ class Node:
             await asyncio.sleep(job.seconds)
 
     async def _forget(self) -> None:
-        now = millis(self.clock.now())
+        if not self._sure():
+            return
         async with self.database.transaction() as tx:
-            await sent.forget_idempotent(tx, now)
-            await seen.forget(tx, now, 10_000)
+            await sent.forget_idempotent(tx, millis(self.clock.now()))
+        await self.retain.forget()
         await self.sign_in.forget()
 
     async def _measure(self) -> None:
@@ -463,6 +484,20 @@ class Node:
         for state in State:
             number = sum(partner.state is state for partner in self.book.partners())
             self.metrics.set("bridge_partners", number, state=state)
+
+    def classes(self, area: str | None) -> Classes:
+        """The retention classes that hold here, or for an area (GSS) that we serve: the shortest of those around it."""
+        days: dict[str, int] = {}
+        for code, differing in self.settings.retention.areas.items():
+            if area is not None and (area == code or self._places.gazetteer.within(area, code)):
+                days |= {name: min(number, days.get(name, number)) for name, number in differing.items()}
+        return shortened(self._classes, days) if days else self._classes
+
+    def _sure(self) -> bool:
+        return self.retain.sure()
+
+    async def _answered(self, tx: Transaction, alert_ids: Iterable[str]) -> None:
+        await self.retain.answered(tx, alert_ids)
 
     # What the parts tell each other
 
@@ -825,7 +860,7 @@ def published_test_keys() -> registry.DigestedKeys:
     return registry.DigestedKeys((data / "test_keys.txt").read_text(encoding="ascii"))
 
 
-def _classes(settings: Settings) -> Mapping[str, vocabulary.RetentionClass]:
+def _classes(settings: Settings) -> Classes:
     """Retention classes with the days that the settings give them."""
     found: dict[str, vocabulary.RetentionClass] = {}
     for term in vocabulary.TABLES["retention"].terms:

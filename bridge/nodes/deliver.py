@@ -25,7 +25,7 @@ Restart. Nothing lives in memory alone: lanes are rebuilt from the outbox, and w
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -175,6 +175,8 @@ class Deliver:
         probe: Probe,
         refresh: Probe,
         changed: Changed,
+        answered: Callable[[Transaction, Iterable[str]], Awaitable[None]],
+        sure: Callable[[], bool],
         saw: Callable[[str, str], None] = _nobody,
         clock: Clock,
         metrics: Metrics,
@@ -190,6 +192,8 @@ class Deliver:
         self._probe = probe
         self._refresh = refresh
         self._changed = changed
+        self._answered = answered
+        self._sure = sure
         self._saw = saw
         self._clock = clock
         self._metrics = metrics
@@ -403,6 +407,9 @@ class Deliver:
             rows.append((row, [message.id for message, _ in group]))
         # If we stop here, the messages are still unsealed and are sealed again, with other bytes, none of them sent.
         async with self._db.transaction() as tx:
+            if await sent.settled(tx, [row.id for row in waiting]):
+                lane.woken.set()
+                return []  # one of them was withdrawn or deleted while it was sealed: what is left is looked at again
             await outbox.add_envelopes(tx, rows)
             if lost:
                 await self._give_up(tx, lost, millis(now), "gone")
@@ -588,6 +595,7 @@ class Deliver:
                     unsettled.append(flight)
                     continue
                 changes += outcome.changes
+                await self._answered(tx, {each.alert_id for each in outcome.changes if each.alert_id})
                 events += [_moved(change, flight) for change in outcome.changes]
                 reseal = reseal or bool(outcome.reseal)
                 if outcome.contradictions:
@@ -730,10 +738,13 @@ class Deliver:
     # Time is over
 
     async def sweep(self) -> None:
-        """Mark what nobody signed for in time as undelivered, and tell senders whose alert nobody has yet."""
+        """Mark what nobody signed for in time as undelivered, and tell senders whose alert nobody has yet.
+
+        Nothing is given up while the clock is in doubt.
+        """
         now = self._clock.now()
         at = millis(now)
-        overdue = await outbox.overdue(self._db, at, 500)
+        overdue = await outbox.overdue(self._db, at, 500) if self._sure() else ()
         if overdue:
             # If we stop here, the next sweep finds them again.
             async with self._db.transaction() as tx:
@@ -786,7 +797,7 @@ class Deliver:
             said.append((message, statement))
         changes = await settlement.own_word(tx, self._identity(), said, at)
         await sent.end(tx, messages, at)
-        await outbox.settle(tx, envelopes, at)
+        await outbox.abandon(tx, list(envelopes), at)  # what else was in them has more time, and is sealed anew
         events = [
             Event("message:undelivered", c.partner or "held", c.message_id.hex(), outcome=code, alert=c.alert_id or "")
             for c in changes

@@ -7,6 +7,7 @@ whatever way it came. What a partner may receive for is what our administrators 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Container, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
@@ -228,7 +229,7 @@ class Enrol:
                 signed,
                 decode=lambda _: claimed,
                 held=held,
-                others=registry.keys_held(self._book.partners(), besides=claimed.node_id),
+                others=others,
                 own_id=self._book.own_id,
                 own_keys=self._own_keys(),
                 now=now,
@@ -291,10 +292,23 @@ class Enrol:
         active = [p.node_id for p in self._book.partners() if p.state is State.ACTIVE]
         await asyncio.gather(*(self.hello(node_id) for node_id in active))
 
-    async def _exchange(self, partner: Partner) -> Hello:
+    async def ask_time(self, wall: datetime) -> None:
+        """HELLO to every active partner as of `wall`, what the machine's clock says while it is in doubt.
+
+        Only a partner whose own time agrees takes it and answers; what it signs then goes to `time_said`.
+        """
+        active = [p for p in self._book.partners() if p.state is State.ACTIVE]
+
+        async def ask(partner: Partner) -> None:
+            with suppress(BridgeError):
+                await self._exchange(partner, wall)
+
+        await asyncio.gather(*(ask(partner) for partner in active))
+
+    async def _exchange(self, partner: Partner, wall: datetime | None = None) -> Hello:
         nonce = self._random(16).hex()
         seen = self._heads.size(partner.node_id)
-        signed = self._hello(partner.node_id, nonce)
+        signed = self._hello(partner.node_id, nonce, wall)
         answer = await self._call(
             _endpoint(partner),
             "POST",
@@ -305,7 +319,7 @@ class Enrol:
         if answer.status != 200:
             raise Unavailable("unsigned-answer", "The partner's answer was not a signed one.")
         said = wire.decode_signed(answer.body)
-        hello = await self._read_hello(said, partner.node_id)
+        hello = await self._read_hello(said, partner.node_id, wall)
         if hello.nonce != nonce:
             raise Rejected("bad-signature", "The partner answered another question.")
         self._heads.heard(hello, said, seen)
@@ -323,14 +337,14 @@ class Enrol:
             self._contact(hello.sender)
         return wire.encode_signed(self._hello(hello.sender, hello.nonce))
 
-    def _hello(self, recipient: str, nonce: str) -> Signed:
+    def _hello(self, recipient: str, nonce: str, wall: datetime | None = None) -> Signed:
         identity = self._identity()
         document = wire.encode_json(
             Hello(
                 v=1,
                 sender=identity.node_id,
                 recipient=recipient,
-                at=self._clock.now().replace(microsecond=0),
+                at=(wall or self._clock.now()).replace(microsecond=0),
                 nonce=nonce,
                 seq=identity.seq,
                 version=self._version,
@@ -342,15 +356,18 @@ class Enrol:
         signatures = identity.sign_message(HELLO, [document])
         return Signed(document, tuple(Signature(*each) for each in signatures))
 
-    async def _read_hello(self, signed: Signed, expected: str | None) -> Hello:
-        """A HELLO for us whose signature verifies; takes in the descriptor it brings, if that is newer."""
+    async def _read_hello(self, signed: Signed, expected: str | None, wall: datetime | None = None) -> Hello:
+        """A HELLO for us whose signature verifies; takes in the descriptor it brings, if that is newer.
+
+        Its time is held against our clock, or against `wall` where that was what we said ourselves.
+        """
         hello = wire.decode_hello(signed.document)
         partner = self._book.get(hello.sender)
         if partner is None or partner.state is State.REVOKED or (expected is not None and hello.sender != expected):
             raise Rejected("unknown-sender", "The sender is not a known partner.")
         if hello.recipient != self._book.own_id:
             raise Rejected("not-for-me", "The greeting names another node.")
-        now = self._clock.now()
+        now = wall or self._clock.now()
         if abs(hello.at - now) > SKEW:
             raise Rejected("expired", "The clocks of the two nodes differ by more than ten minutes.")
         if hello.seq > partner.descriptor.seq and hello.descriptor is not None:

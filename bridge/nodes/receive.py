@@ -11,7 +11,7 @@ Nothing is answered before it is stored. What cannot be authenticated gets no si
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from bridge import agreements, alerts, vocabulary, wire
+from bridge import agreements, alerts, wire
 from bridge.alerts import Alert, Carried
 from bridge.areas import Gazetteer
 from bridge.audit import Event
@@ -28,12 +28,14 @@ from bridge.crypto import envelope as seals
 from bridge.crypto import merkle
 from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest, verify
+from bridge.crypto.vault import DataKey
 from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
 from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
 from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.partners import Freshness, Partner, State, freshness
 from bridge.receipts import ReceiptsDocument, Statement, Status
+from bridge.retention import Classes, kept_here, told_before
 from bridge.storage import audit, inbox, retention, seen, settlement
 from bridge.storage.contents import CONTENT, Contents
 from bridge.storage.database import Database, Transaction
@@ -73,6 +75,7 @@ class _Accepted:
     message: Message
     position: int
     carried: Carried | None = None
+    until: date = date.max  # the last day on which we keep it
     receipts: tuple[Signed, ReceiptsDocument] | None = None
     withdrawal: Withdrawal | None = None
 
@@ -98,7 +101,9 @@ class _Effects:
     heads: list[tuple[str, str]] = field(default_factory=list)
 
 
-TakenBack = Callable[[Transaction, str, Withdrawal, int, int], Awaitable[tuple[Rejected | None, set[str]]]]
+TakenBack = Callable[
+    [Transaction, str, Withdrawal, int, int, dict[bytes, seen.Seen]], Awaitable[tuple[Rejected | None, set[str]]]
+]
 
 
 def _none(_partner: str) -> str | None:
@@ -122,7 +127,7 @@ class Receive:
         book: Book,
         gazetteer: Callable[[], Gazetteer],
         agreed: Callable[[], Sequence[agreements.Agreement]],
-        classes: Mapping[str, vocabulary.RetentionClass],
+        classes: Callable[[str | None], Classes],
         refresh: Callable[[str], Awaitable[bool]],
         contact: Callable[[str], None],
         changed: Callable[[Sequence[settlement.Change]], Awaitable[None]],
@@ -130,6 +135,9 @@ class Receive:
         checkpoint: Callable[[str], str | None] = _none,
         saw: Callable[[str, str], None] = _nobody,
         taken_back: TakenBack,
+        answered: Callable[[Transaction, Iterable[str]], Awaitable[None]],
+        sure: Callable[[], bool],
+        forgotten: Callable[[], int],
         wake: Callable[[str], None],
         clock: Clock,
         metrics: Metrics,
@@ -150,11 +158,14 @@ class Receive:
         self._checkpoint = checkpoint
         self._saw = saw
         self._taken_back = taken_back
+        self._answered = answered
+        self._sure = sure
+        self._forgotten = forgotten
         self._wake = wake
         self._clock = clock
         self._metrics = metrics
         self._quota = Quota(messages_an_hour)
-        self._ceiling = timedelta(days=ceiling_days)
+        self._ceiling = ceiling_days
 
     async def envelopes(self, body: bytes) -> bytes:
         """Take a carrier; the msgpack answer, one signed receipts document or nil for each envelope.
@@ -196,6 +207,7 @@ class Receive:
         parts = seals.signed_parts(envelope.header, envelope.sealed)
         arriving = _Arriving(envelope, header, digest(ENVELOPE, *parts))
         arriving.refusal = self._addressed(header, len(envelope.sealed), now)  # 3
+        self._only_if_sure(arriving.refusal)
         partner = self._book.get(header.sender)  # 4
         if partner is None or partner.state in {State.DISCOVERED, State.PENDING}:
             self._suspect(header.sender if partner else "unknown", "unknown-sender", header.id)
@@ -233,9 +245,18 @@ class Receive:
         if sealed != wire.sealed_size(header.bucket):
             return Rejected("malformed", "The sealed part has another size than its header says.")
         created = wire.decode_minute(header.created)
-        if created > now + SKEW or now > wire.decode_minute(header.deliver_by) + SKEW:
+        deliver_by = wire.decode_minute(header.deliver_by)
+        if created > now + SKEW or now > deliver_by + SKEW:
             return Rejected("expired", "The time for delivery has passed or has not begun.")
+        if millis(deliver_by) + DAY_MS < self._forgotten():
+            # Whatever the clock says now: what came with this envelope before would no longer be known.
+            return Rejected("expired", "The time for delivery has passed.")
         return None
+
+    def _only_if_sure(self, refusal: Rejected | None) -> None:
+        """A refusal for its time is for ever, so it needs a clock that is believed: else it is to be sent again later."""
+        if refusal is not None and refusal.code == "expired" and not self._sure():
+            raise Unavailable("clock-in-doubt", "The node's clock is in doubt; send it again later.")
 
     # Checks 6 to 11: one unit
 
@@ -256,23 +277,29 @@ class Receive:
         for each in fresh:
             verdicts[each.id] = self._judge(each, now)
             for verdict in verdicts[each.id]:
+                self._only_if_sure(verdict.refusal)
                 carried = verdict.accepted.carried if verdict.accepted else None
-                if carried is not None:
-                    keys[verdict.message.id] = await self._contents.new(carried.id, self._until(carried, now))
+                if verdict.accepted is None or carried is None:
+                    continue
+                try:
+                    keys[verdict.message.id] = await self._contents.new(carried.id, verdict.accepted.until)
+                except Rejected:  # the key of its last day is destroyed already
+                    verdict.accepted = None
+                    verdict.refusal = _over()
         # If we stop here, nothing is stored and nothing was answered: the sender sends the same bytes again.
         async with self._db.transaction() as tx:
             ids = [each.id for each in fresh]
             ids += [verdict.message.id for rows in verdicts.values() for verdict in rows]
             named = [v.accepted.carried for rows in verdicts.values() for v in rows if v.accepted and v.accepted.carried]
             # 6, again, where no other unit can come between
-            before, held = await inbox.known(tx, ids, [each.id for each in named], [each.reference for each in named])
+            known_here = await inbox.known(tx, ids, [each.id for each in named], [each.reference for each in named])
             for each in fresh:
-                row = before.get(each.id)
+                row = known_here.before.get(each.id)
                 if row is not None:
                     # The same envelope came twice at once. Its answer may not be durable yet: it is when this unit is.
                     self._repeat(each, row, effects)
                 else:
-                    await self._keep(tx, each, verdicts[each.id], before, held, keys, now, effects)
+                    await self._keep(tx, each, verdicts[each.id], known_here, keys, now, effects)
         # If we stop here, all is stored; the sender asks again and gets the stored answer.
 
     def _repeat(self, each: _Arriving, row: seen.Seen, effects: _Effects) -> None:
@@ -332,8 +359,8 @@ class Receive:
             carried, alert = decode_carried(message.payload)  # 9
             if (message.type is MessageType.UPDATE) != (carried.in_reply_to is not None):
                 raise Malformed("alert")
-            self._policy(partner, carried, alert, now)  # 10
-            return _Accepted(message, position, carried=carried)
+            until = self._policy(partner, carried, alert, now)  # 10
+            return _Accepted(message, position, carried=carried, until=until)
         if message.type is MessageType.RECEIPTS:
             signed = wire.decode_signed(message.payload)
             keys = verification_keys(partner.descriptor, now)
@@ -347,8 +374,8 @@ class Receive:
             return _Accepted(message, position, withdrawal=payload)
         raise Rejected("policy", "This node does not take messages of this type.")
 
-    def _policy(self, partner: Partner, carried: Carried, alert: Alert, now: datetime) -> None:
-        """Check 10: agreement, the area is mine, marking, exercise."""
+    def _policy(self, partner: Partner, carried: Carried, alert: Alert, now: datetime) -> date:
+        """Check 10: agreement, the area is mine, marking, exercise; the last day on which we keep it."""
         own = self._book.get(self._book.own_id)
         if own is None:
             raise Unavailable("starting", "The node is starting.")
@@ -363,11 +390,11 @@ class Receive:
         if leg is None:
             raise Rejected("not-for-me", "The alert's own route does not name this node.")
         self._my_area(leg, carried, own, now)
+        if carried.retention.until < now.astimezone(UTC).date():
+            raise _over()
+        until = self._until(leg, carried, alert, now)
         if partner.node_id == self._book.own_id:
-            return
-        until = carried.retention.until
-        if until < now.astimezone(UTC).date():
-            raise Rejected("expired", "The time for which the content may be kept is over.")
+            return until
         for function in leg.function.split(", "):
             agreement = agreements.between(
                 self._agreed(), sender=partner.node_id, recipient=self._book.own_id, function=function, now=now
@@ -382,12 +409,12 @@ class Receive:
             "urgent": carried.urgent,
             "now": now,
         }
-        keep_until = min(until, self._until(carried, now))
-        refused = agreements.refusal(agreement, marking=alert.grading.marking, keep_until=keep_until, **terms)
+        refused = agreements.refusal(agreement, marking=alert.grading.marking, keep_until=until, **terms)
         if refused is not None:
             raise Rejected(*refused)
         if agreements.emergency_share(agreement, **terms):
             log.warning("emergency-share", partner=partner.node_id, alert=carried.id)
+        return agreements.longest_keeping(agreement, until, now)
 
     def _my_area(self, leg: alerts.CarriedStep, carried: Carried, own: Partner, now: datetime) -> None:
         """The area that this node was chosen for is one it serves, and the home area lies where the route says."""
@@ -416,22 +443,20 @@ class Receive:
             ):
                 raise Rejected("unknown-area", "The home area does not lie where the alert says.")
 
-    def _until(self, carried: Carried, now: datetime) -> date:
-        """The last day on which we keep the content: the sender's, or our own shorter one."""
-        own = self._classes.get(carried.retention.class_)
+    def _until(self, leg: alerts.CarriedStep, carried: Carried, alert: Alert, now: datetime) -> date:
+        """The last day on which we keep the content: the sender's, or our own shorter one for the area it came for."""
         today = now.astimezone(UTC).date()
-        days = [carried.retention.until, today + self._ceiling]
-        if own is not None and own.ceiling_days is not None:
-            days.append(today + timedelta(days=own.ceiling_days))
-        return min(days)
+        area = None if leg.area == "unknown" else leg.area
+        return kept_here(
+            alert, carried.retention, now, today, classes=self._classes(area), ceiling_days=self._ceiling
+        )
 
     async def _keep(
         self,
         tx: Transaction,
         each: _Arriving,
         verdicts: list[_Verdict],
-        before: dict[bytes, seen.Seen],
-        held: dict[str, inbox.Owner],
+        known: inbox.Known,
         keys: Mapping[bytes, Any],
         now: datetime,
         effects: _Effects,
@@ -457,7 +482,7 @@ class Receive:
         last = deliver_by
         for verdict in verdicts:
             message, until, code = verdict.message, deliver_by, "received"
-            earlier = before.get(message.id)
+            earlier = known.before.get(message.id)
             if earlier is not None:
                 refusal = _repeated(earlier, each.header.sender, verdict.leaf)
                 if refusal is not None:
@@ -467,16 +492,23 @@ class Receive:
                 if refusal is None and verdict.accepted and verdict.accepted.receipts:
                     refusal = await self._settle(tx, verdict.accepted.receipts, at, effects)
                 if refusal is None and verdict.accepted and verdict.accepted.withdrawal:
-                    refusal, woken = await self._taken_back(
-                        tx, each.header.sender, verdict.accepted.withdrawal, at, until
-                    )
-                    effects.wake |= woken
+                    taken_back = bytes.fromhex(verdict.accepted.withdrawal.message)
+                    if any(row.id == taken_back for row in rows):
+                        refusal = Rejected("policy", "It takes back what lies beside it.")
+                    else:
+                        refusal, woken = await self._taken_back(
+                            tx, each.header.sender, verdict.accepted.withdrawal, at, until, known.before
+                        )
+                        effects.wake |= woken
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
-                    refusal = await self._corrects(tx, each.header.sender, verdict.accepted.carried, told)
+                    refusal = _taken(known, verdict.accepted.carried, each.header.sender)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
-                    refusal = _taken(held, verdict.accepted.carried, each.header.sender)
+                    refusal = await self._corrects(tx, each.header.sender, verdict.accepted, told)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
-                    item = self._item(each, verdict.accepted, verdict.accepted.carried, keys[message.id], now)
+                    item = await self._item(each, verdict.accepted, verdict.accepted.carried, keys[message.id], now)
+                    overtaken = known.corrections.get(item.alert_id)
+                    if overtaken is not None and overtaken.partner == item.partner:
+                        item = item._replace(superseded_by=overtaken.alert_id)
                     items.append(item)
                     until = max(until, item.retain_until + DAY_MS)
                 if refusal is not None:
@@ -484,7 +516,7 @@ class Receive:
                 code = refusal.code if refusal else "received"
                 row = seen.Seen(message.id, each.header.sender, verdict.leaf, code, None, until)
                 rows.append(row)
-                before[message.id] = row
+                known.before[message.id] = row
             last = max(last, until)
             code = refusal.code if refusal else "received"
             statements.append(
@@ -512,15 +544,28 @@ class Receive:
         await audit.append(tx, events, at)
 
     async def _corrects(
-        self, tx: Transaction, sender: str, carried: Carried, told: list[New]
+        self, tx: Transaction, sender: str, accepted: _Accepted, told: list[New]
     ) -> Rejected | None:
-        """Mark what a correction replaces; refuse one of an alert that did not come from this sender."""
-        if carried.in_reply_to is None:
+        """Mark what a correction replaces, and keep it no longer than that; one that overtook it waits for it.
+
+        Refuses one of an alert that did not come from this sender, or that is deleted.
+        """
+        carried = accepted.carried
+        if carried is None or carried.in_reply_to is None:
             return None
-        if await retention.supersede(tx, carried.in_reply_to, sender, carried.id):
-            told.append(New("alert.updated", about(carried.in_reply_to, partner=sender, code="corrected")))
+        rows = await retention.before(tx, carried.in_reply_to)
+        if any(row.partner != sender for row in rows):
+            return Rejected("policy", "The alert that this one corrects is another sender's.")
+        if not rows:
             return None
-        return Rejected("policy", "The alert that this one corrects is not here.")
+        live = [row for row in rows if row.state != Status.PURGED]
+        if not live:
+            return _over()
+        if not any(retention.is_held(row.bucket_day) for row in live):
+            accepted.until = min(accepted.until, max(date.fromisoformat(row.bucket_day) for row in live))
+        await retention.supersede(tx, carried.in_reply_to, sender, carried.id)
+        told.append(New("alert.updated", about(carried.in_reply_to, partner=sender, code="corrected")))
+        return None
 
     async def _settle(
         self, tx: Transaction, receipts: tuple[Signed, ReceiptsDocument], at: int, effects: _Effects
@@ -530,17 +575,22 @@ class Receive:
         except Rejected as error:
             return error
         effects.changes += outcome.changes
+        await self._answered(tx, {change.alert_id for change in outcome.changes if change.alert_id})
         if receipts[1].checkpoint is not None:
             effects.heads.append((receipts[1].issuer, receipts[1].checkpoint))
         if outcome.contradictions:
             effects.security.append((receipts[1].issuer, "contradiction", ""))
         return None
 
-    def _item(
-        self, each: _Arriving, accepted: _Accepted, carried: Carried, key: tuple[Any, bytes], now: datetime
+    async def _item(
+        self, each: _Arriving, accepted: _Accepted, carried: Carried, key: tuple[DataKey, bytes], now: datetime
     ) -> inbox.Item:
-        day = self._until(carried, now)
+        day = accepted.until
         data_key, wrapped = key
+        if data_key.day != day:  # the alert that it corrects is kept for less time
+            wrapped = self._contents.over(data_key.day.isoformat()).rewrap(
+                carried.id, wrapped, await self._contents.until(day)
+            )
         return inbox.Item(
             seq=0,
             message_id=accepted.message.id,
@@ -563,6 +613,8 @@ class Receive:
             wrapped_key=wrapped,
             content=data_key.seal(CONTENT, pack_received(accepted.message)),
             functions=self._functions(carried),
+            warned_days=told_before(end_of(day) - now),
+            corrects=carried.in_reply_to,
         )
 
     def _functions(self, carried: Carried) -> str | None:
@@ -666,12 +718,19 @@ def _repeated(earlier: seen.Seen, sender: str, leaf: bytes) -> Rejected | None:
     return None
 
 
-def _taken(held: dict[str, inbox.Owner], carried: Carried, sender: str) -> Rejected | None:
-    """The rule of ids for the alert itself: what people ask for by id or reference is one alert, of one sender."""
+def _over() -> Rejected:
+    return Rejected("expired", "The time for which the content may be kept is over.")
+
+
+def _taken(known: inbox.Known, carried: Carried, sender: str) -> Rejected | None:
+    """The rule of ids for the alert itself: what people ask for by id or reference is one alert, of one sender.
+
+    One that was here and is deleted does not come back, under whatever message id.
+    """
     owner = inbox.Owner(carried.id, sender)
-    if any(held.setdefault(name, owner) != owner for name in (carried.id, carried.reference)):
+    if any(known.held.setdefault(name, owner) != owner for name in (carried.id, carried.reference)):
         return Rejected("id-conflict", "Another alert has this id or reference.")
-    return None
+    return _over() if carried.id in known.deleted else None
 
 
 def decode_carried(payload: bytes) -> tuple[Carried, Alert]:

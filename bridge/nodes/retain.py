@@ -1,20 +1,21 @@
 """Content goes when its time is over: keys first, then rows, and a signed word to every sender.
 
-While the clock is in doubt nothing is deleted (the brake, PROTOCOL section 9); receiving and sending go on. Deleting is
-bounded work: small units, found by index, with room for others between them. A hold keeps content longer, by two people
-and on an authority's reference, and nothing else does.
+While the clock is in doubt nothing is deleted, warned of or forgotten (the brake, PROTOCOL section 9); receiving and
+sending go on. Deleting is bounded work: small units, found by index, with room for others between them. A hold keeps
+content longer, by two people and on an authority's reference, and nothing else does.
 """
 
 import asyncio
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
 import structlog
 
+from bridge.alerts import Carried
 from bridge.audit import Event
 from bridge.clock import SteadyClock, end_of, millis, moment
 from bridge.crypto.identity import Identity
@@ -24,14 +25,23 @@ from bridge.errors import Rejected
 from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import Statement, Status
-from bridge.retention import BATCH, WARNINGS, Brake, gap, shorter, voted, warning_due
-from bridge.storage import audit, counters, inbox, retention, sent, settlement
-from bridge.storage.contents import HOLD, HOLD_DAY, Contents
+from bridge.retention import (
+    UNREAD,
+    WARNINGS,
+    Brake,
+    Classes,
+    doubt,
+    shorter,
+    voted,
+    warning_due,
+    withdrawn_until,
+)
+from bridge.storage import audit, counters, inbox, outbox, retention, sent, settlement
+from bridge.storage.contents import HELD_UNTIL, HOLD, Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.events import New, tell
 from bridge.storage.keystore import KeyRow, Keystore
-from bridge.storage.retention import Due, Hold
-from bridge.vocabulary import RetentionClass
+from bridge.storage.retention import Due, Ending, Hold
 
 log = structlog.get_logger()
 
@@ -39,12 +49,28 @@ MARK = "high-water"
 BRAKE = "brake"
 DAY = timedelta(days=1)
 MARK_EVERY_MS = 60_000
+ASK_EVERY = 60.0
+"""Seconds between two questions for partners' time while deleting is braked."""
+
+BATCH = 50
+"""Alerts that one unit deletes: others' units wait no longer than one of these takes."""
+
+PAUSE = 0.005
+TURN = 5.0
+"""Seconds that one run deletes at most; what is left is for the next, which a running node begins at once."""
+
+LATE = timedelta(hours=1)
+"""What should have been deleted so long ago is an alarm."""
+
+SOON = (3, 14, 30)
+EVIDENCE_BATCH = 200
 
 _AUTHORITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./-]{0,63}")
+_PERSON = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 
 class Swept(msgspec.Struct, frozen=True):
-    """What one sweep did."""
+    """What one run did. `left`: more is due than one run deletes."""
 
     received: int = 0
     sent: int = 0
@@ -52,6 +78,12 @@ class Swept(msgspec.Struct, frozen=True):
     braked: bool = False
     warned: int = 0
     unread: int = 0
+    overdue: int = 0
+    left: bool = False
+
+
+def _nobody() -> None:
+    """Nobody is there to be asked."""
 
 
 class Retain:
@@ -64,11 +96,14 @@ class Retain:
         keystore: Keystore,
         contents: Contents,
         identity: Callable[[], Identity],
-        classes: Mapping[str, RetentionClass],
+        classes: Callable[[str | None], Classes],
         wake: Callable[[str], None],
+        ask_time: Callable[[datetime], Awaitable[None]],
+        checkpoint: Callable[[str], str | None],
         clock: SteadyClock,
         metrics: Metrics,
-        gap_hours: float = 24,
+        step: timedelta = timedelta(hours=1),
+        gap: timedelta = DAY,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._db = database
@@ -77,34 +112,40 @@ class Retain:
         self._identity = identity
         self._classes = classes
         self._wake = wake
+        self._ask_time = ask_time
+        self._checkpoint = checkpoint
         self._clock = clock
         self._metrics = metrics
-        self._gap = timedelta(hours=gap_hours)
+        self._step = step
+        self._gap = gap
         self._random = random
         self._brake: Brake | None = None
         self._mark = 0
-        self._sweeping = asyncio.Lock()
+        self._forgotten = 0
+        self._asked = -ASK_EVERY
+        self._reviewed: tuple[date, int] | None = None
+        self._deleting = asyncio.Lock()
 
     # The clock in doubt
 
     async def start(self) -> None:
-        """Read the last time known, and brake if the wall clock is too far from it."""
+        """Read the newest time known, and brake if the wall clock is too far from it."""
         kept = await counters.fact(self._db, MARK)
         held = await counters.fact(self._db, BRAKE)
+        self._forgotten = int(await counters.fact(self._db, retention.FORGOTTEN) or 0)
         mark = moment(int(kept)) if kept else None
-        wall = self._clock.wall()
+        why = doubt(self._clock.wall(), mark, step=self._step, gap=self._gap)
         if mark is not None:
             self._mark = millis(mark)
-            if wall < mark:
-                self._clock.at_least(mark)
+            self._clock.resume(mark)
         if held is not None:
             self._brake = msgspec.json.decode(held, type=Brake)
-        elif gap(wall, mark, self._gap):
-            await self._pull("gap")
+        elif why is not None:
+            await self._pull(why)
         self._show()
 
     async def tick(self) -> None:
-        """Notice a jump of the clock, and keep the newest time known."""
+        """Notice a jump of the clock, keep the newest time known; while braked ask partners what time it is."""
         now = millis(self._clock.now())
         if self._clock.stepped and self._brake is None:
             await self._pull("step")
@@ -112,21 +153,23 @@ class Retain:
             async with self._db.transaction() as tx:
                 await counters.set_fact(tx, MARK, str(now))
             self._mark = now
+        if self._brake is not None and self._clock.monotonic() - self._asked >= ASK_EVERY:
+            self._asked = self._clock.monotonic()
+            await self._ask_time(self._clock.wall())
 
     async def _pull(self, reason: str) -> None:
         self._brake = Brake(self._clock.now(), reason)
-        await self._keep_brake("clock:braked", "node")
+        await self._keep_brake("clock:braked", "node", reason)
         log.error("purge-braked", code=reason)
 
-    async def _keep_brake(self, action: str, actor: str) -> None:
+    async def _keep_brake(self, action: str, actor: str, outcome: str = "ok") -> None:
         async with self._db.transaction() as tx:
-            text = "" if self._brake is None else msgspec.json.encode(self._brake).decode()
-            if text:
-                await counters.set_fact(tx, BRAKE, text)
+            if self._brake is not None:
+                await counters.set_fact(tx, BRAKE, msgspec.json.encode(self._brake).decode())
             else:
                 await counters.drop_fact(tx, BRAKE)
-                await counters.set_fact(tx, MARK, str(millis(self._clock.now())))
-            await audit.append(tx, [Event(action, actor)], millis(self._clock.now()))
+                await counters.set_fact(tx, MARK, str(self._mark))
+            await audit.append(tx, [Event(action, actor, outcome=outcome)], millis(self._clock.now()))
         self._show()
 
     def _show(self) -> None:
@@ -136,6 +179,14 @@ class Retain:
     def brake(self) -> Brake | None:
         """Why nothing is deleted now, or None."""
         return self._brake
+
+    def sure(self) -> bool:
+        """Whether the time of day is believed: whatever cannot be undone asks first."""
+        return self._brake is None and not self._clock.stepped
+
+    def forgotten(self) -> int:
+        """Up to when (ms) ids that came before were dropped: nothing older may come in, whatever the clock says now."""
+        return self._forgotten
 
     async def time_said(self, partner: str, said: datetime) -> None:
         """A partner's signed time. Two that agree with our wall clock release the brake."""
@@ -152,7 +203,7 @@ class Retain:
         """An administrator confirms that the wall clock is right; whether there was a brake."""
         if self._brake is None:
             return False
-        await self._release(actor)
+        await self._release(_person(actor))
         return True
 
     async def _release(self, actor: str) -> None:
@@ -162,70 +213,113 @@ class Retain:
         await self._keep_brake("clock:released", actor)
         log.info("purge-released", code="released")
 
+    def _now(self) -> datetime:
+        """The time by which content ends: never before the newest time known."""
+        return max(self._clock.now(), moment(self._mark))
+
     # Sweeping
 
     async def sweep(self) -> None:
         """What a running node does again and again."""
-        await self.run()
+        while (await self.run()).left:
+            pass
 
-    async def run(self, *, purge: bool = True) -> Swept:
-        """Warn, then delete what is due, then destroy the keys of days that are over. Safe to repeat and to stop."""
+    async def run(self) -> Swept:
+        """Warn, then delete what is due, for `TURN` seconds at most. Safe to repeat and to stop at any place."""
         await self.tick()
-        async with self._sweeping:
-            warned, unread = await self._warn()
-            now = self._clock.now()
-            late = await retention.overdue(self._db, millis(now - timedelta(hours=1)))
-            self._metrics.set("bridge_purge_overdue", late)
-            if self._brake is not None or not purge:
-                return Swept(braked=self._brake is not None, warned=warned, unread=unread)
-            received = await self._purge_inbox(now)
-            sent_ = await self._purge_sent(now)
-            # The key of a day goes when the day is over, whether or not a row was found: that is the deletion.
+        async with self._deleting:
+            if not self.sure():
+                return Swept(braked=True, overdue=await self._overdue(self._now()))
+            now = self._now()
+            warned, unread = await self._warn(now)
+            last = self._clock.monotonic() + TURN
+            # The key of a day goes when the day is over, whether or not a row is found: that is the deletion. If we
+            # stop here, rows are left that nobody can read, and the next run finds them.
             days = await self._keystore.destroy_buckets(now.astimezone(UTC).date())
+            await self._drop_hold_keys()
+            received = await self._purge_inbox(now, last)
+            sent_ = await self._purge_sent(now, last)
             if received or sent_ or days:
                 await self._db.truncate()
                 log.info("purged", count=received + sent_, days=len(days))
-                late = await retention.overdue(self._db, millis(now - timedelta(hours=1)))
-                self._metrics.set("bridge_purge_overdue", late)
-            return Swept(received, sent_, len(days), warned=warned, unread=unread)
+            await self._look_at_holds(now)
+            return Swept(
+                received,
+                sent_,
+                len(days),
+                warned=warned,
+                unread=unread,
+                overdue=await self._overdue(now),
+                left=self._clock.monotonic() >= last,
+            )
 
     async def sweep_before_serving(self) -> Swept:
-        """After a restore: delete what is due before anybody can ask for it."""
-        return await self.run()
+        """Delete everything that is due, however long it takes: after a restore, before anybody can ask for it."""
+        received = sent_ = days = 0
+        while True:
+            done = await self.run()
+            received, sent_, days = received + done.received, sent_ + done.sent, days + done.days
+            if not done.left:
+                return msgspec.structs.replace(done, received=received, sent=sent_, days=days)
 
-    async def _purge_inbox(self, now: datetime) -> int:
-        done = 0
-        while rows := await retention.due_inbox(self._db, millis(now), BATCH):
-            # If we stop here, the next sweep finds the rest.
-            await self.purge_received(rows, "expired")
-            done += len(rows)
-            await asyncio.sleep(0.005)
-        return done
+    async def _overdue(self, now: datetime) -> int:
+        late = await retention.overdue(self._db, millis(now - LATE))
+        self._metrics.set("bridge_purge_overdue", late)
+        if late:
+            log.error("purge-overdue", count=late, code="braked" if self._brake is not None else "late")
+        return late
 
-    async def _purge_sent(self, now: datetime) -> int:
+    async def _purge_inbox(self, now: datetime, last: float) -> int:
         done = 0
-        while ids := await retention.due_sent(self._db, millis(now), BATCH):
-            at = millis(self._clock.now())
-            # If we stop here, the next sweep finds the rest.
+        while self._clock.monotonic() < last:
+            at = millis(now)
+            # If we stop here, the next run finds the rest.
             async with self._db.transaction() as tx:
-                await retention.purge_sent(tx, ids, at)
-                await audit.append(tx, [Event("alert:deleted", "node", each, outcome="expired") for each in ids], at)
-            done += len(ids)
-            await asyncio.sleep(0.005)
+                rows = await retention.due_inbox(tx, at, BATCH)
+                partners = await self.purge_within(tx, rows, "expired", "node", at)
+            for partner in partners:
+                self._wake(partner)
+            done += len(rows)
+            if len(rows) < BATCH:
+                break
+            await asyncio.sleep(PAUSE)
         return done
 
-    async def purge_received(self, rows: Sequence[Due], code: str, actor: str = "node") -> None:
-        """Delete received alerts and say so, signed, to their senders: one unit."""
-        at = millis(self._clock.now())
-        async with self._db.transaction() as tx:
-            partners = await self.purge_within(tx, rows, code, actor, at)
-        for partner in partners:
-            self._wake(partner)
+    async def _purge_sent(self, now: datetime, last: float) -> int:
+        done = 0
+        while self._clock.monotonic() < last:
+            at = millis(now)
+            # If we stop here, the next run finds the rest.
+            async with self._db.transaction() as tx:
+                ids = await retention.due_sent(tx, at, BATCH)
+                if ids:
+                    await self._let_go(tx, ids, at)
+            done += len(ids)
+            if len(ids) < BATCH:
+                break
+            await asyncio.sleep(PAUSE)
+        return done
+
+    async def _let_go(self, tx: Transaction, ids: Sequence[str], at: int) -> None:
+        """Delete sent alerts; what of them nobody has taken by now is said to be undelivered."""
+        waiting = (await sent.messages(tx, await retention.undelivered(tx, ids))).values()
+        if waiting:
+            envelopes = await outbox.envelopes(tx, [each.envelope_id for each in waiting if each.envelope_id])
+            said = [
+                (each, settlement.about_sent(each, envelopes, Status.UNDELIVERED, at, "expired"))
+                for each in waiting
+                if each.status == Status.QUEUED
+            ]
+            await settlement.own_word(tx, self._identity(), said, at)
+        await retention.purge_sent(tx, ids, at)
+        await audit.append(tx, [Event("alert:deleted", "node", each, outcome="expired") for each in ids], at)
 
     async def purge_within(
         self, tx: Transaction, rows: Sequence[Due], code: str, actor: str, at: int
     ) -> set[str]:
-        """As :meth:`purge_received`, inside a unit; the partners whose lanes are to be woken after it."""
+        """Delete received alerts inside a unit and say so, signed; the partners whose lanes are to be woken after it."""
+        if not rows:
+            return set()
         await retention.purge_inbox(tx, [(at, code, row.seq) for row in rows])
         arrivals = await inbox.arrivals(tx, {row.envelope_id for row in rows})
         by_partner: dict[str, list[Statement]] = {}
@@ -234,271 +328,546 @@ class Retain:
             arrival = arrivals.get(row.envelope_id)
             if arrival is None:
                 continue
-            gone = Statement(
-                message=row.message_id.hex(),
-                envelope=row.envelope_id.hex(),
-                digest=digest(ENVELOPE, arrival.header, arrival.sealed_digest).hex(),
-                status=Status.PURGED,
-                at=moment(at),
-                code=code,
-            )
+            gone = _about(row.message_id, arrival, Status.PURGED, at, code=code)
             statements = by_partner.setdefault(row.partner, [])
-            if code == "expired" and row.state in {Status.RECEIVED, Status.COLLECTED}:
+            if code == "expired" and row.state in UNREAD:
                 statements.append(msgspec.structs.replace(gone, status=Status.EXPIRED_UNREAD, code=None))
                 told.append((row.message_id, Status.EXPIRED_UNREAD, at, None))
             statements.append(gone)
             told.append((row.message_id, Status.PURGED, at, code))
         await inbox.add_told(tx, told)
         for partner, statements in by_partner.items():
-            signed = settlement.say(self._identity(), partner, statements, at)
-            await sent.add_messages(tx, [settlement.telling(self._random(16), partner, signed, at)])
-        gone_now = [about(row.alert_id, partner=row.partner, status=Status.PURGED, code=code) for row in rows]
-        await tell(tx, [New("alert.updated", facts) for facts in gone_now], at)
+            await self._say(tx, partner, statements, at)
+        facts = [about(row.alert_id, partner=row.partner, status=Status.PURGED, code=code) for row in rows]
+        await tell(tx, [New("alert.updated", each) for each in facts], at)
         events = [Event("inbox:deleted", actor, row.alert_id, outcome=code) for row in rows]
         await audit.append(tx, events, at)
         return set(by_partner)
 
-    async def _warn(self) -> tuple[int, int]:
-        """Tell the team 14 and 3 days before; what nobody has opened by then is an alarm."""
-        now = self._clock.now()
+    async def _say(self, tx: Transaction, partner: str, statements: Sequence[Statement], at: int) -> None:
+        signed = settlement.say(self._identity(), partner, statements, at, checkpoint=self._checkpoint(partner))
+        await sent.add_messages(tx, [settlement.telling(self._random(16), partner, signed, at)])
+
+    async def _drop_hold_keys(self) -> None:
+        """Destroy keys of holds that are released: a stop may have come between the two."""
+        kids = [key.kid for key in self._keystore.keys("hold")]
+        for each in await retention.released(self._db, [kid.removeprefix(HOLD) for kid in kids]):
+            await self._keystore.destroy_key(HOLD + each)
+
+    # What is said before
+
+    async def _warn(self, now: datetime) -> tuple[int, int]:
+        """Tell the team 14 and 3 days before the end; what nobody has opened by then is an alarm."""
         warned = unread = 0
         for days in WARNINGS:
-            rows = await retention.to_warn(self._db, millis(now + days * DAY), days, 500)
-            due = [
-                row for row in rows if warning_due((row[3] - millis(now)) / 86_400_000, row[4]) == days
-            ]
+            rows = await retention.to_warn(self._db, millis(now), millis(now + days * DAY), days, 500)
+            due = [row for row in rows if warning_due(moment(row.retain_until) - now, row.warned_days) == days]
             if not due:
                 continue
-            at = millis(now)
+            lost = sum(row.state in UNREAD for row in due)
+            # If we stop here, the next run warns.
             async with self._db.transaction() as tx:
-                await retention.mark_warned(tx, [(days, row[0]) for row in due])
-                await tell(tx, [New("alert.expiring", about(row[1], days=days)) for row in due], at)
+                await retention.mark_warned(tx, [(days, row.seq) for row in due])
+                await tell(tx, [New("alert.expiring", _ending(row, days)) for row in due], millis(now))
                 events = [
-                    Event("inbox:expiring", "node", row[1],
-                          outcome="unread" if row[2] in {Status.RECEIVED, Status.COLLECTED} else "warned")
+                    Event("inbox:expiring", "node", row.alert_id, outcome="unread" if row.state in UNREAD else "warned")
                     for row in due
-                ]  # fmt: skip
-                await audit.append(tx, events, at)
-            lost = sum(row[2] in {Status.RECEIVED, Status.COLLECTED} for row in due)
+                ]
+                await audit.append(tx, events, millis(now))
             warned += len(due)
             unread += lost
             if lost:
-                log.warning("unread-and-expiring", count=lost, days=days)
+                log.error("unread-and-expiring", count=lost, days=days)
+        soon = await retention.unread(self._db, millis(now), millis(now + max(WARNINGS) * DAY))
+        self._metrics.set("bridge_unread_expiring", soon)
         return warned, unread
+
+    # Forgetting what proves nothing any more
+
+    async def forget(self) -> int:
+        """Drop ids whose time is over, and evidence older than its class allows; how much was dropped.
+
+        Nothing while the clock is in doubt: a dropped id would let come in again what came before.
+        """
+        if not self.sure():
+            return 0
+        now = self._now()
+        dropped = 0
+        for _ in range(100):
+            # If we stop here, the ids that are left are dropped later.
+            async with self._db.transaction() as tx:
+                count = await retention.forget(tx, millis(now), 500)
+            if count:
+                self._forgotten = max(self._forgotten, millis(now))
+            dropped += count
+            if count < 500:
+                break
+            await asyncio.sleep(PAUSE)
+        kept = self._classes(None).get("AUDIT")
+        if kept is None or kept.days is None:
+            return dropped
+        before = millis(now - kept.days * DAY)
+        for work in (retention.forget_received, retention.forget_sent, retention.forget_papers):
+            for _ in range(25):
+                async with self._db.transaction() as tx:
+                    count = await work(tx, before, EVIDENCE_BATCH)
+                dropped += count
+                if count < EVIDENCE_BATCH:
+                    break
+                await asyncio.sleep(PAUSE)
+        return dropped
 
     # Shorter keeping
 
     async def stepped(self, tx: Transaction, item: inbox.Item, status: str) -> None:
-        """Keep for less time what a step of the receiving team says is settled elsewhere."""
-        if item.bucket_day.startswith(HOLD) or item.wrapped_key is None:
+        """Keep for less time what a step of the receiving team says is settled elsewhere; inside the step's unit."""
+        if retention.is_held(item.bucket_day) or item.wrapped_key is None:
             return
-        today = self._clock.now().astimezone(UTC).date()
-        day = shorter(item.retention, status, today, date.fromisoformat(item.bucket_day), self._classes)
+        today = self._now().astimezone(UTC).date()
+        until = date.fromisoformat(item.bucket_day)
+        day = shorter(item.retention, status, today, until, self._classes(self._area_of(item)))
         if day is None:
             return
+        await self._move(tx, "received", item.seq, item.alert_id, item.bucket_day, item.wrapped_key, day, same=True)
+
+    async def answered(self, tx: Transaction, alert_ids: Iterable[str]) -> None:
+        """Keep a sent alert for no longer than those who have it: when all of them have settled it elsewhere, by its class."""
+        for alert_id in alert_ids:
+            row = await sent.alert(tx, alert_id)
+            if row is None or row.wrapped_key is None or retention.is_held(row.bucket_day):
+                continue
+            until = date.fromisoformat(row.bucket_day)
+            classes = self._classes(None)
+            messages = [
+                each
+                for each in await sent.messages_of(tx, [alert_id])
+                if each.status not in _NOT_THERE and not (each.partner is None and each.settled_at is not None)
+            ]
+            ended: dict[bytes, date] = {}
+            for said in await sent.statements_of(tx, [each.id for each in messages]):
+                day = shorter(row.retention, said.status, moment(said.at).date(), until, classes)
+                # What is not theirs may yet be sent on, and is kept for that.
+                if day is not None and said.status != Status.NOT_OURS:
+                    ended.setdefault(said.message_id, day)
+            if messages and len(ended) == len(messages):
+                last = max(ended.values())
+                await self._move(tx, "sent", row.id, row.id, row.bucket_day, row.wrapped_key, last)
+
+    async def taken_back(self, tx: Transaction, row: sent.Alert) -> None:
+        """Keep a sent alert that was withdrawn for no longer than the class of mistakes says."""
+        if row.wrapped_key is None or retention.is_held(row.bucket_day):
+            return
+        today = self._now().astimezone(UTC).date()
+        day = withdrawn_until(today, date.fromisoformat(row.bucket_day), self._classes(None))
+        if day is not None:
+            await self._move(tx, "sent", row.id, row.id, row.bucket_day, row.wrapped_key, day)
+
+    async def _move(
+        self,
+        tx: Transaction,
+        side: str,
+        key: Any,
+        alert_id: str,
+        bucket_day: str,
+        wrapped: bytes,
+        day: date,
+        *,
+        same: bool = False,
+    ) -> bool:
+        """Put an alert under the key of an earlier day, inside a unit; whether it was still as the caller saw it."""
         under = await self._contents.until(day)
-        wrapped = self._contents.over(item.bucket_day).rewrap(item.alert_id, item.wrapped_key, under)
-        await retention.shorten(tx, "inbox", item.seq, day.isoformat(), millis(end_of(day)), wrapped)
+        made = self._contents.over(bucket_day).rewrap(alert_id, wrapped, under)
+        return await retention.move(
+            tx,
+            side,
+            key,
+            wrapped,
+            day=day.isoformat(),
+            until=millis(end_of(day)),
+            wrapped=made,
+            same_version=same,
+        )
+
+    def _area_of(self, item: inbox.Item) -> str | None:
+        """The area of ours that a received alert came for, None where that is not known."""
+        try:
+            content = self._contents.open(item.alert_id, item.bucket_day, item.wrapped_key, item.content)
+        except Rejected:
+            return None
+        carried = msgspec.json.decode(content[32:], type=Carried)
+        own = self._identity().node_id
+        return next((step.area for step in carried.route if step.node == own), None)
 
     async def preview(self, retention_class: str | None = None, days: int | None = None) -> dict[str, Any]:
         """What is kept and when it goes; with a class and days, how many alerts that change would touch."""
-        now = self._clock.now()
-        ends = (3, 14, 30)
+        now = self._now()
+        ends = [millis(now + n * DAY) for n in SOON]
         found: dict[str, Any] = {
             "now": now,
             "braked": self._brake,
-            "classes": await retention.preview(self._db, millis(now), [millis(now + n * DAY) for n in ends]),
-            "soon_days": ends,
-            "holds": [_shown_hold(each) for each in await retention.holds(self._db) if each.state != "released"],
+            "votes_needed": VOTES_WORDS if self._brake is not None else None,
+            "classes": await retention.preview(self._db, millis(now), HELD_UNTIL, ends),
+            "soon_days": SOON,
+            "unread_ending": await retention.unread(self._db, millis(now), millis(now + max(WARNINGS) * DAY)),
+            "overdue": await retention.overdue(self._db, millis(now - LATE)),
+            "holds": [_shown_hold(each, now) for each in await retention.holds(self._db)],
+            "kept_by_class": {
+                code: {"days": each.days, "from": each.measured_from, "ceiling_days": each.ceiling_days}
+                for code, each in self._classes(None).items()
+            },
         }
         if retention_class is not None and days is not None:
             self._known(retention_class, days)
+            kept = _kept_ms(days)
             found["change"] = {
                 "class": retention_class,
                 "days": days,
-                "received": await retention.count_later(self._db, "inbox", retention_class, days),
-                "sent": await retention.count_later(self._db, "alerts", retention_class, days),
+                "received": await retention.count_later(self._db, "received", retention_class, kept, HELD_UNTIL),
+                "sent": await retention.count_later(self._db, "sent", retention_class, kept, HELD_UNTIL),
             }
         return found
 
     def _known(self, retention_class: str, days: int) -> None:
-        kept = self._classes.get(retention_class)
-        if kept is None or kept.days is None:
-            raise Rejected("usage", "This is not a class whose time can be set.", f"Use one of {', '.join(self._classes)}.")
-        if not 1 <= days <= (kept.ceiling_days or 3653):
+        kept = self._classes(None).get(retention_class)
+        if kept is None or kept.days is None or kept.ceiling_days is None:
+            can = ", ".join(code for code, each in self._classes(None).items() if each.days is not None)
+            raise Rejected("usage", "This is not a class whose time can be set.", f"Use one of {can}.")
+        if not 1 <= days <= kept.ceiling_days:
             raise Rejected("usage", f"This class is kept between 1 and {kept.ceiling_days} days.")
 
     async def apply(self, retention_class: str, days: int, actor: str) -> dict[str, int]:
-        """Shorten what is kept already to `days` from its start; nothing is ever kept longer by this."""
+        """Shorten what is kept already to `days` from when it came here or was sent; nothing is ever kept longer by this.
+
+        Raises Rejected `usage`, and `wrong-state` while the clock is in doubt.
+        """
         self._known(retention_class, days)
+        self._must_be_sure()
         touched = {"received": 0, "sent": 0}
-        for name, table in (("received", "inbox"), ("sent", "alerts")):
-            after = 0
-            while rows := await retention.later_than(self._db, table, retention_class, days, BATCH, after):
-                moves: list[tuple[Any, str, int, bytes]] = []
-                for key, alert_id, began, bucket_day, wrapped, _ in rows:
-                    today = self._clock.now().astimezone(UTC).date()
-                    day = max(moment(began).date() + days * DAY, today)
-                    if wrapped is None or day >= date.fromisoformat(bucket_day):
-                        continue
-                    under = await self._contents.until(day)
-                    made = self._contents.over(bucket_day).rewrap(alert_id, wrapped, under)
-                    moves.append((key, day.isoformat(), millis(end_of(day)), made))
-                # If we stop here, what was moved is moved and the rest is found again.
-                async with self._db.transaction() as tx:
-                    for key, day_text, until, made in moves:
-                        await retention.shorten(tx, table, key, day_text, until, made)
-                    event = Event("retention:applied", actor, retention_class, outcome=str(len(moves)))
-                    await audit.append(tx, [event], millis(self._clock.now()))
-                touched[name] += len(moves)
-                after = rows[-1][5]
+        async with self._deleting:
+            for side in touched:
+                after = (0, 0)
+                while True:
+                    rows, after = await retention.later_than(
+                        self._db, side, retention_class, _kept_ms(days), HELD_UNTIL, after, BATCH
+                    )
+                    if not rows:
+                        break
+                    touched[side] += await self._shorten(side, rows, days, actor, retention_class)
+                    await asyncio.sleep(PAUSE)
         return touched
+
+    async def _shorten(
+        self, side: str, rows: Sequence[retention.Kept], days: int, actor: str, retention_class: str
+    ) -> int:
+        today = self._now().astimezone(UTC).date()
+        moved = 0
+        # If we stop here, what was moved is moved and the rest is found again.
+        async with self._db.transaction() as tx:
+            for row in rows:
+                day = max(moment(row.began).date() + days * DAY, today)
+                if day < date.fromisoformat(row.bucket_day):
+                    moved += await self._move(
+                        tx, side, row.key, row.alert_id, row.bucket_day, row.wrapped_key, day
+                    )
+            event = Event("retention:applied", actor, retention_class, outcome=str(moved))
+            await audit.append(tx, [event], millis(self._clock.now()))
+        return moved
+
+    def _must_be_sure(self) -> None:
+        if not self.sure():
+            raise Rejected(
+                "wrong-state",
+                "The clock is in doubt, so nothing is deleted or kept for less time now.",
+                "Check the machine's time, then run `bridge retention release --clock --admin NAME`.",
+            )
 
     # Holds
 
     async def hold(self, ref: str, authority: str, review: date, admin: str) -> dict[str, Any]:
         """One of two people asks that content be kept, or the second confirms it; from then on it is held.
 
-        `authority` is the reference of whoever demands it, never a name; `review` the day it is looked at again.
+        `authority` is the reference of whoever demands it, never a name; `review` the day it is looked at again. On an
+        alert that is held, the same two steps put a new authority and review in the old one's place.
         Raises Rejected `two-administrators`, `not-found`, `gone`, `usage`.
         """
-        now = self._clock.now()
-        if not now.date() < review <= now.date() + timedelta(days=731):
+        admin = _person(admin)
+        today = self._now().astimezone(UTC).date()
+        if not today < review <= today + timedelta(days=731):
             raise Rejected("usage", "The date of review must lie within the next two years.")
         if not _AUTHORITY.fullmatch(authority):
             raise Rejected("usage", "The authority is a reference: letters, digits, spaces and . / - alone.")
-        side, alert_id, bucket_day, until = await self._place(ref)
-        held = await retention.hold(self._db, alert_id, side)
-        if held is not None and held.state == "held":
-            raise Rejected("wrong-state", "This alert is held already.", f"By {held.authority}.")
-        at = millis(now)
-        if held is None:
-            row = Hold(self._random(8).hex(), side, alert_id, authority, review.isoformat(), "asked", admin, at,
-                       None, None, None, None, None, None, bucket_day, until)  # fmt: skip
-            await self._save(row, Event("hold:asked", admin, alert_id))
-            return _shown_hold(row)
-        if _same(held.asked_by, admin):
-            raise Rejected(
-                "two-administrators", "A second, different person must confirm.", "Ask a colleague to run the same command."
-            )
-        name = f"{HOLD}{held.id}"
-        if self._keystore.key(name) is None:
-            await self._keystore.add_keys(KeyRow(name, "hold", "aes-256-gcm", self._random(32), b"", now))
-        row = held._replace(state="held", confirmed_by=admin, confirmed_at=at, authority=authority, review=review.isoformat())
-        # If we stop before here, the hold's key exists and nothing is under it yet.
-        await self._move(row, name, millis(end_of(HOLD_DAY - DAY)), Event("hold:confirmed", admin, alert_id), Status.HELD)
-        return _shown_hold(row)
+        async with self._deleting:
+            place = await self._place(ref)
+            holds = await retention.holds_on(self._db, place.alert_id, place.side)
+            asked = next((each for each in holds if each.state == "asked"), None)
+            in_force = next((each for each in holds if each.state != "asked"), None)
+            at = millis(self._clock.now())
+            if asked is None:
+                row = Hold(self._random(8).hex(), place.side, place.alert_id, authority, review.isoformat(), "asked",
+                           admin, at, None, None, None, None, None, None,
+                           in_force.bucket_day if in_force else place.bucket_day,
+                           in_force.retain_until if in_force else place.retain_until)  # fmt: skip
+                await self._save(row, Event("hold:asked", admin, place.alert_id))
+                return _shown_hold(row, self._now())
+            if (asked.authority, asked.review) != (authority, review.isoformat()):
+                raise Rejected(
+                    "wrong-state",
+                    "The first person asked with another authority or date of review.",
+                    "Confirm with theirs, or let `bridge retention release` drop it and ask anew.",
+                    authority=asked.authority,
+                    review=asked.review,
+                )
+            _second(asked.asked_by, admin)
+            if self._keystore.key(f"{HOLD}{asked.id}") is None:
+                await self._keystore.add_keys(
+                    KeyRow(f"{HOLD}{asked.id}", "hold", "aes-256-gcm", self._random(32), b"", self._clock.now())
+                )
+            row = asked._replace(state="held", confirmed_by=admin, confirmed_at=at)
+            # If we stop before here, the hold's key exists and nothing is under it yet.
+            await self._put_under_hold(row, in_force, admin)
+            if in_force is not None:
+                await self._keystore.destroy_key(f"{HOLD}{in_force.id}")
+            return _shown_hold(row, self._now())
 
     async def release(self, ref: str, admin: str) -> dict[str, Any]:
-        """One of two people asks to end a hold, or the second confirms; what is over by then is deleted at once."""
-        side, alert_id, _, _ = await self._place(ref)
-        held = await retention.hold(self._db, alert_id, side)
-        if held is None:
-            raise Rejected("wrong-state", "This alert is not held.")
-        at = millis(self._clock.now())
-        if held.state == "asked":
-            row = held._replace(state="released", released_by=admin, released_at=at)
-            await self._save(row, Event("hold:dropped", admin, alert_id))
-            return _shown_hold(row)
-        if held.state == "held":
-            row = held._replace(state="leaving", release_by=admin, release_at=at)
-            await self._save(row, Event("hold:release-asked", admin, alert_id))
-            return _shown_hold(row)
-        if _same(held.release_by or "", admin):
-            raise Rejected(
-                "two-administrators", "A second, different person must confirm.", "Ask a colleague to run the same command."
-            )
-        row = held._replace(state="released", released_by=admin, released_at=at)
-        over = self._keystore.bucket(date.fromisoformat(held.bucket_day)) is None
-        day = self._clock.now().astimezone(UTC).date() if over else date.fromisoformat(held.bucket_day)
-        await self._move(row, day.isoformat(), held.retain_until, Event("hold:released", admin, alert_id), None)
-        # If we stop here, the hold's key is unused and is destroyed with the next release or sweep.
-        await self._keystore.destroy_key(f"{HOLD}{held.id}")
-        await self.run()
-        return _shown_hold(row)
+        """One of two people asks to end a hold, or the second confirms; what is over by then is deleted at once.
 
-    async def _place(self, ref: str) -> tuple[str, str, str, int]:
-        """Where an alert is kept: side, id, bucket day, end. Raises Rejected `not-found` or `gone`."""
-        for item in await inbox.find(self._db, ref):
-            if item.purged_at is None:
-                return "inbox", item.alert_id, item.bucket_day, item.retain_until
+        A hold that was only asked for is dropped at the first word.
+        """
+        admin = _person(admin)
+        async with self._deleting:
+            place = await self._place(ref)
+            holds = await retention.holds_on(self._db, place.alert_id, place.side)
+            if not holds:
+                raise Rejected("wrong-state", "This alert is not held.")
+            held = holds[-1]
+            at = millis(self._clock.now())
+            if held.state == "asked":
+                row = held._replace(state="released", released_by=admin, released_at=at)
+                await self._save(row, Event("hold:dropped", admin, held.alert_id))
+                return _shown_hold(row, self._now())
+            if held.state == "held":
+                row = held._replace(state="leaving", release_by=admin, release_at=at)
+                await self._save(row, Event("hold:release-asked", admin, held.alert_id))
+                return _shown_hold(row, self._now())
+            _second(held.release_by or "", admin)
+            row = held._replace(state="released", released_by=admin, released_at=at)
+            partners = await self._put_back(row, admin)
+            # If we stop here, the hold's key is unused and goes with the next run.
+            await self._keystore.destroy_key(f"{HOLD}{held.id}")
+        for partner in partners:
+            self._wake(partner)
+        await self.run()
+        return _shown_hold(row, self._now())
+
+    async def _place(self, ref: str) -> "_Place":
+        """Where an alert is kept. Raises Rejected `not-found` or `gone`."""
+        items = await inbox.find(self._db, ref)
+        here = [item for item in items if item.purged_at is None]
+        if here:
+            first = min(here, key=lambda item: item.retain_until)
+            return _Place("inbox", first.alert_id, first.bucket_day, first.retain_until)
         row = await sent.alert(self._db, ref)
-        if row is None:
+        if row is not None and row.purged_at is None:
+            return _Place("sent", row.id, row.bucket_day, row.retain_until)
+        if row is None and not items:
             raise Rejected("not-found", "There is no alert with this reference.")
-        if row.purged_at is not None:
-            raise Rejected("gone", "The content of this alert was deleted when its time was over.")
-        return "sent", row.id, row.bucket_day, row.retain_until
+        raise Rejected("gone", "The content of this alert was deleted when its time was over.")
 
     async def _save(self, row: Hold, event: Event) -> None:
         async with self._db.transaction() as tx:
             await retention.save_hold(tx, row)
             await audit.append(tx, [event], millis(self._clock.now()))
 
-    async def _move(self, row: Hold, bucket_day: str, until: int, event: Event, say: Status | None) -> None:
-        """Put an alert under another key, in one unit with the hold's row, and tell its sender of a hold."""
+    async def _put_under_hold(self, row: Hold, replaced: Hold | None, admin: str) -> None:
+        """Wrap an alert's key by the hold's own, in one unit with the hold's row, and tell its sender."""
         at = millis(self._clock.now())
-        under: BucketKey = (
-            self._contents.over(bucket_day) if bucket_day.startswith(HOLD)
-            else await self._contents.until(date.fromisoformat(bucket_day))
-        )  # fmt: skip
+        name = f"{HOLD}{row.id}"
+        under = self._contents.over(name)
         partners: set[str] = set()
         async with self._db.transaction() as tx:
-            items = await inbox.find(tx, row.alert_id) if row.side == "inbox" else []
-            alert = await sent.alert(tx, row.alert_id) if row.side == "sent" else None
-            for item in items:
+            moved = 0
+            for item in await inbox.find(tx, row.alert_id) if row.side == "inbox" else []:
                 if item.wrapped_key is None:
                     continue
                 wrapped = self._contents.over(item.bucket_day).rewrap(item.alert_id, item.wrapped_key, under)
-                await retention.shorten(tx, "inbox", item.seq, bucket_day, until, wrapped)
-                if say is not None:
-                    partners.add(item.partner)
-                    await self._tell(tx, item, say, row, at)
+                await retention.move(
+                    tx, "received", item.seq, item.wrapped_key, day=name, until=HELD_UNTIL, wrapped=wrapped
+                )
+                moved += 1
+                partners.add(item.partner)
+                await self._tell_held(tx, item, row, at)
+            alert = await sent.alert(tx, row.alert_id) if row.side == "sent" else None
             if alert is not None and alert.wrapped_key is not None:
                 wrapped = self._contents.over(alert.bucket_day).rewrap(alert.id, alert.wrapped_key, under)
-                await retention.shorten(tx, "alerts", alert.id, bucket_day, until, wrapped)
+                await retention.move(
+                    tx, "sent", alert.id, alert.wrapped_key, day=name, until=HELD_UNTIL, wrapped=wrapped
+                )
+                moved += 1
+            if not moved:
+                raise Rejected("gone", "The content of this alert was deleted a moment ago.")
             await retention.save_hold(tx, row)
-            await audit.append(tx, [event], at)
+            if replaced is not None:
+                await retention.save_hold(
+                    tx, replaced._replace(state="released", released_by=admin, released_at=at)
+                )
+            await audit.append(tx, [Event("hold:confirmed", admin, row.alert_id)], at)
         for partner in partners:
             self._wake(partner)
 
-    async def _tell(self, tx: Transaction, item: inbox.Item, status: Status, row: Hold, at: int) -> None:
+    async def _put_back(self, row: Hold, admin: str) -> set[str]:
+        """What applied before applies again, or what a step of the team has since made of it; never a later day.
+
+        What its sender withdrew meanwhile is deleted now. The partners to wake.
+        """
+        at = millis(self._clock.now())
+        partners: set[str] = set()
+        async with self._db.transaction() as tx:
+            for item in await inbox.find(tx, row.alert_id) if row.side == "inbox" else []:
+                if item.wrapped_key is None:
+                    continue
+                if item.withdrawn_at is not None:
+                    due = Due(*(getattr(item, name) for name in Due._fields))
+                    partners |= await self.purge_within(tx, [due], "withdrawn", admin, at)
+                    continue
+                day = date.fromisoformat(row.bucket_day)
+                for status, when, _ in await inbox.said_of(tx, item.message_id):
+                    classes = self._classes(self._area_of(item))
+                    day = shorter(item.retention, status, moment(when).date(), day, classes) or day
+                await self._back(tx, "received", item.seq, item.alert_id, item.bucket_day, item.wrapped_key, day)
+            alert = await sent.alert(tx, row.alert_id) if row.side == "sent" else None
+            if alert is not None and alert.wrapped_key is not None:
+                day = date.fromisoformat(row.bucket_day)
+                await self._back(tx, "sent", alert.id, alert.id, alert.bucket_day, alert.wrapped_key, day)
+                if alert.withdrawn_at is not None:
+                    await self.taken_back(tx, await _again(tx, alert.id))
+            await retention.save_hold(tx, row)
+            await audit.append(tx, [Event("hold:released", admin, row.alert_id)], at)
+        return partners
+
+    async def _back(
+        self, tx: Transaction, side: str, key: Any, alert_id: str, held_under: str, wrapped: bytes, day: date
+    ) -> None:
+        """Out of a hold to `day`; when that day's key is destroyed, under today's until the run that follows deletes it."""
+        under: BucketKey | None = self._keystore.bucket(day)
+        bucket_day = day
+        if under is None:
+            bucket_day = max(day, self._now().astimezone(UTC).date())
+            under = await self._contents.until(bucket_day)
+        made = self._contents.over(held_under).rewrap(alert_id, wrapped, under)
+        await retention.move(
+            tx, side, key, wrapped, day=bucket_day.isoformat(), until=millis(end_of(day)), wrapped=made
+        )
+
+    async def _tell_held(self, tx: Transaction, item: inbox.Item, row: Hold, at: int) -> None:
         arrival = await inbox.arrival(tx, item.envelope_id)
         if arrival is None:
             return
-        statement = Statement(
-            message=item.message_id.hex(),
-            envelope=item.envelope_id.hex(),
-            digest=digest(ENVELOPE, arrival.header, arrival.sealed_digest).hex(),
-            status=status,
-            at=moment(at),
-            until=date.fromisoformat(row.review),
-            authority=row.authority,
-        )
-        signed = settlement.say(self._identity(), item.partner, [statement], at)
-        await sent.add_messages(tx, [settlement.telling(self._random(16), item.partner, signed, at)])
-        await inbox.add_said(tx, item.message_id, status, at, None)
+        review = date.fromisoformat(row.review)
+        statement = _about(item.message_id, arrival, Status.HELD, at, until=review, authority=row.authority)
+        await self._say(tx, item.partner, [statement], at)
+        await inbox.add_said(tx, item.message_id, Status.HELD, at, None)
+        facts = about(item.alert_id, partner=item.partner, status=Status.HELD)
+        await tell(tx, [New("alert.updated", facts)], at)
+
+    async def _look_at_holds(self, now: datetime) -> None:
+        late = sum(_review_due(each, now) for each in await retention.holds(self._db))
+        self._metrics.set("bridge_holds_to_review", late)
+        told = (now.date(), late)
+        if late and told != self._reviewed:
+            log.warning("hold-review-due", count=late)
+        self._reviewed = told
 
     # The month
 
     async def month(self, year: int, number: int) -> dict[str, dict[str, int]]:
         """Counts for each partner in a calendar month (UTC): nothing about any person."""
-        start = datetime(year, number, 1, tzinfo=UTC)
-        end = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
-        return await retention.month(self._db, millis(start), millis(end))
+        start = millis(datetime(year, number, 1, tzinfo=UTC))
+        end = millis(datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC))
+        return await retention.month(self._db, (start, end), (_first_id(start), _first_id(end)))
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where an alert is kept, and until when."""
+
+    side: str
+    alert_id: str
+    bucket_day: str
+    retain_until: int
+
+
+VOTES_WORDS = "Two partners' signed times that agree with this machine's, or an administrator"
+
+_NOT_THERE = frozenset({Status.REFUSED, Status.UNDELIVERED, Status.WITHDRAWN, Status.PURGED, Status.EXPIRED_UNREAD})
+"""Statuses with which a recipient has the content no longer, or never had it."""
+
+
+async def _again(tx: Transaction, alert_id: str) -> sent.Alert:
+    row = await sent.alert(tx, alert_id)
+    if row is None:
+        raise Rejected("not-found", "There is no sent alert with this reference.")
+    return row
+
+
+def _first_id(ms: int) -> str:
+    """What every id of an alert made at or after a time (ms) is not less than (UUIDv7 begins with its time)."""
+    text = f"{ms:012x}"
+    return f"{text[:8]}-{text[8:]}"
+
+
+def _kept_ms(days: int) -> int:
+    """What ends later than so many ms after it began is kept beyond its `days`: each day is kept to its end."""
+    return (days + 1) * 86_400_000
+
+
+def _person(name: str) -> str:
+    plain = " ".join(name.split())
+    if not _PERSON.fullmatch(plain):
+        raise Rejected("usage", "Say who you are: a name of 1 to 64 characters.")
+    return plain
 
 
 def _same(one: str, other: str) -> bool:
     return "".join(one.casefold().split()) == "".join(other.casefold().split())
 
 
-def _shown_hold(row: Hold) -> dict[str, Any]:
+def _second(first: str, admin: str) -> None:
+    if _same(first, admin):
+        raise Rejected(
+            "two-administrators", "A second, different person must confirm.", "Ask a colleague to run the same command."
+        )
+
+
+def _about(message_id: bytes, arrival: inbox.Arrival, status: Status, at: int, **more: Any) -> Statement:
+    """A statement of ours about a message that we received."""
+    return Statement(
+        message=message_id.hex(),
+        envelope=arrival.envelope_id.hex(),
+        digest=digest(ENVELOPE, arrival.header, arrival.sealed_digest).hex(),
+        status=status,
+        at=moment(at),
+        **more,
+    )
+
+
+def _ending(row: Ending, days: int) -> Any:
+    return about(row.alert_id, partner=row.partner, days=days, code="unread" if row.state in UNREAD else None)
+
+
+def _review_due(row: Hold, now: datetime) -> bool:
+    return row.state != "asked" and date.fromisoformat(row.review) <= now.astimezone(UTC).date()
+
+
+def _shown_hold(row: Hold, now: datetime) -> dict[str, Any]:
     """A hold as lists show it."""
     return {
         "alert": row.alert_id,
+        "reference": about(row.alert_id).reference,
         "side": row.side,
         "state": row.state,
         "authority": row.authority,
         "review": row.review,
+        "review_due": _review_due(row, now),
         "asked_by": row.asked_by,
         "confirmed_by": row.confirmed_by,
         "release_by": row.release_by,

@@ -97,6 +97,7 @@ class Rotate:
         profile: Profile,
         announce: Callable[[], None],
         checkpoint: Callable[[], str | None],
+        sure: Callable[[], bool],
         clock: Clock,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -106,6 +107,7 @@ class Rotate:
         self._profile = profile
         self._announce = announce
         self._checkpoint = checkpoint
+        self._sure = sure
         self._clock = clock
         self._random = random
         self._identity: Identity | None = None
@@ -137,7 +139,7 @@ class Rotate:
             self._publish(held, kept[0], kept[1], now)
 
     async def tend(self) -> None:
-        """Rotate what is due, renew the descriptor at half its time, destroy what is over."""
+        """Rotate what is due, renew the descriptor at half its time, destroy what is over unless the clock is in doubt."""
         now = self._clock.now()
         newest = max((key.not_before for key in self._keys.keys("sealing")), default=now - FAR)
         if now - newest >= timedelta(days=self._profile.sealing_days):
@@ -145,7 +147,7 @@ class Rotate:
         newest = max((key.not_before for key in self._keys.keys("message")), default=now - FAR)
         if now - newest >= timedelta(days=self._profile.message_days):
             await self.rotate("node", sealing=False)
-        for key in self._keys.due(now):
+        for key in self._keys.due(now) if self._sure() else ():
             # If we stop here, the key is still there and is destroyed next time.
             await self._keys.destroy_key(key.kid)
             await self._record("key:destroyed", "node", key.kid)

@@ -25,6 +25,7 @@ from bridge.receipts import Status
 from bridge.storage import audit, outbox, sent
 from bridge.storage.contents import CONTENT, Contents, payload_label
 from bridge.storage.database import Conflict, Database
+from bridge.storage.retention import is_held
 from bridge.storage.sent import REROUTED
 
 log = structlog.get_logger()
@@ -33,7 +34,7 @@ IDEMPOTENCY_HOURS = 24
 _ELSEWHERE = frozenset({Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED})
 """Statuses with which a recipient has the alert no longer, so that it may go to another."""
 
-_OVER = _ELSEWHERE | {Status.PURGED, Status.WITHDRAWN}
+_OVER = _ELSEWHERE | {Status.PURGED, Status.WITHDRAWN, Status.EXPIRED_UNREAD}
 """Statuses with which there is nothing left to correct."""
 
 
@@ -116,7 +117,7 @@ class Submit:
     async def correct(self, ref: str, body: bytes, actor: str) -> Sent:
         """Send a corrected alert to everyone who has the one before, and to nobody else; each marks the old one.
 
-        Raises what :meth:`send` raises, `not-found`, and `wrong-state` when nobody has it any longer.
+        It is kept no longer than that one. Raises what :meth:`send` raises, `not-found`, and `wrong-state` when nobody has it any longer.
         """
         row = await sent.alert(self._db, ref)
         if row is None:
@@ -137,7 +138,11 @@ class Submit:
             )  # fmt: skip
         if not legs:
             raise Rejected("wrong-state", "Nobody has this alert any longer.", "Send a new one.")
-        plan = msgspec.structs.replace(self._address.plan(body), legs=tuple(legs))
+        plan = self._address.plan(body)
+        until = min(plan.kept_until, before.retention.until)
+        if not is_held(row.bucket_day):
+            until = min(until, date.fromisoformat(row.bucket_day))
+        plan = msgspec.structs.replace(plan, legs=tuple(legs), kept_until=until)
         return await self._put(plan, body, actor, None, corrects=row.id)
 
     async def _send(self, body: bytes, actor: str, key: str | None) -> Sent:
@@ -171,9 +176,15 @@ class Submit:
         for position, leg in enumerate(plan.legs):
             message_id = self._random(16)
             shown, withheld = alerts.redact(body, leg.function or leg.wanted)
+            last_day = self._address.kept_by(leg, plan.kept_until)
             payload = None
-            if withheld:
-                copy = msgspec.structs.replace(carried, body=msgspec.Raw(shown), withheld=tuple(withheld))
+            if withheld or last_day < plan.kept_until:
+                copy = msgspec.structs.replace(
+                    carried,
+                    body=msgspec.Raw(shown if withheld else body),
+                    withheld=tuple(withheld),
+                    retention=CarriedRetention(carried.retention.class_, last_day),
+                )
                 payload = data_key.seal(payload_label(message_id), wire.encode_json(copy))
             messages.append(
                 sent.Message(
@@ -186,7 +197,7 @@ class Submit:
                     payload=payload,
                     urgent=int(carried.urgent),
                     created_at=at,
-                    deliver_by=deliver_by,
+                    deliver_by=min(deliver_by, millis(end_of(last_day))),
                     envelope_id=None,
                     status=Status.QUEUED,
                     status_at=at,
@@ -290,6 +301,8 @@ class Submit:
         row = await sent.alert(self._db, ref)
         if row is None:
             raise Rejected("not-found", "There is no sent alert with this reference.")
+        if row.withdrawn_at is not None:
+            raise Rejected("wrong-state", "This alert was withdrawn.", "Send a new one.")
         messages = await sent.messages_of(self._db, [row.id])
         carried = self.opened(row)
         now = self._clock.now()
@@ -320,6 +333,8 @@ class Submit:
             )
         # If we stop here, nothing has changed and the operator asks again.
         async with self._db.transaction() as tx:
+            if await sent.is_withdrawn(tx, row.id):
+                raise Rejected("wrong-state", "This alert was withdrawn a moment ago.", "Send a new one.")
             await sent.add_messages(tx, made)
             await sent.set_status(
                 tx, [(m.status, m.status_at, REROUTED, m.settled_at or at, m.id) for m in over]
@@ -338,11 +353,13 @@ class Submit:
         data_key = self._contents.key(row.id, row.bucket_day, row.wrapped_key)
         message_id = self._random(16)
         shown, withheld = alerts.redact(bytes(carried.body), leg.function or leg.wanted)
+        until = self._address.kept_by(leg, carried.retention.until)
         copy = msgspec.structs.replace(
             carried,
             route=(*carried.route, carried_step(leg)),
             body=msgspec.Raw(shown),
             withheld=tuple(withheld),
+            retention=CarriedRetention(carried.retention.class_, until),
         )
         at = millis(now)
         return before._replace(
@@ -352,7 +369,7 @@ class Submit:
             leg=wire.encode_json({"function": leg.function or leg.wanted, "step": leg.step}).decode(),
             payload=data_key.seal(payload_label(message_id), wire.encode_json(copy)),
             created_at=at,
-            deliver_by=min(millis(now + self._deliver_by), row.retain_until),
+            deliver_by=min(millis(now + self._deliver_by), row.retain_until, millis(end_of(until))),
             envelope_id=None,
             status=Status.QUEUED,
             status_at=at,

@@ -5,7 +5,6 @@ A withdrawal holds ids and a reason's code and nothing personal, so it needs no 
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from bridge import wire
@@ -27,6 +26,15 @@ from bridge.withdrawals import REASONS, Withdrawal
 Purge = Callable[[Transaction, Sequence[Due], str, str, int], Awaitable[set[str]]]
 """Deletes received alerts inside a unit; see `Retain.purge_within`."""
 
+ON_ITS_WAY_MS = 30 * 86_400_000
+"""As long as an alert may be on its way: what arrives after its withdrawal was forgotten is too late by itself."""
+
+OURS = frozenset({Status.WITHDRAWN, Status.UNDELIVERED})
+"""What we say ourselves of what we sent."""
+
+GONE = frozenset({Status.PURGED, Status.REFUSED})
+"""What a holder says when it has no copy, or not any more."""
+
 
 class Withdraw:
     """Takes alerts back, and takes in that a sender did. Everything it needs comes in as an argument."""
@@ -38,6 +46,7 @@ class Withdraw:
         book: Book,
         identity: Callable[[], Identity],
         purge: Purge,
+        own_copy: Callable[[Transaction, sent.Alert], Awaitable[None]],
         wake: Callable[[str], None],
         clock: Clock,
         metrics: Metrics,
@@ -47,6 +56,7 @@ class Withdraw:
         self._book = book
         self._identity = identity
         self._purge = purge
+        self._own_copy = own_copy
         self._wake = wake
         self._clock = clock
         self._metrics = metrics
@@ -62,41 +72,64 @@ class Withdraw:
         row = await sent.alert(self._db, ref)
         if row is None:
             raise Rejected("not-found", "There is no sent alert with this reference.")
-        if row.withdrawn_at is None:
-            await self._take_back(row, reason, actor)
-        return {"id": row.id, "reference": row.reference, "reason": reason, "holders": await self.holders(row.id)}
+        await self._take_back(row.id, reason, actor)
+        return {"id": row.id, "reference": row.reference, **(await self.state(row.id) or {})}
 
-    async def _take_back(self, row: sent.Alert, reason: str, actor: str) -> None:
+    async def state(self, alert_id: str) -> dict[str, Any] | None:
+        """How a withdrawal stands: when, why, who has it deleted and who has not said so; None if there is none."""
+        row = await sent.alert(self._db, alert_id)
+        if row is None or row.withdrawn_at is None:
+            return None
+        messages = await sent.messages_of(self._db, [alert_id])
+        statements = await sent.statements_of(self._db, [message.id for message in messages])
+        holders = await self._holders(row.id, messages, statements)
+        corrections = await sent.corrections_of(self._db, row.id)
+        return {
+            "at": moment(row.withdrawn_at),
+            "reason": next((each.code for each in statements if each.status == Status.WITHDRAWN), None),
+            "holders": holders,
+            "unanswered": sum(not each["deleted"] for each in holders),
+            "corrected_by": [reference for reference, withdrawn in corrections if not withdrawn],
+            "own_copy_until": None if row.purged_at is not None else moment(row.retain_until),
+        }
+
+    async def _take_back(self, alert_id: str, reason: str, actor: str) -> None:
         now = self._clock.now()
         at = millis(now)
         woken: set[str] = set()
         # If we stop here, nothing is withdrawn and the sender asks again.
         async with self._db.transaction() as tx:
+            row = await sent.alert(tx, alert_id)
+            if row is None or row.withdrawn_at is not None:
+                return  # somebody else was faster
             messages = await sent.messages_of(tx, [row.id])
             envelopes = await outbox.envelopes(tx, [m.envelope_id for m in messages if m.envelope_id])
             said: list[tuple[sent.Message, Statement]] = []
             made: list[sent.Message] = []
-            unsent: list[bytes] = []
+            ended: list[bytes] = []
+            flying: list[bytes] = []
             for message in messages:
-                if Status.WITHDRAWN not in LATER[Status(message.status)]:
+                # What is held there stays, but its holder is told as well, and marks it.
+                if Status.WITHDRAWN not in LATER[Status(message.status)] and message.status != Status.HELD:
                     continue
-                envelope = envelopes.get(message.envelope_id or b"")
-                said.append((message, _word(message, envelope, reason, at)))
+                said.append((message, settlement.about_sent(message, envelopes, Status.WITHDRAWN, at, reason)))
+                if message.settled_at is None:
+                    ended.append(message.id)
                 if message.partner is None or message.envelope_id is None:
-                    unsent.append(message.id)  # it never left: there is nobody to tell
-                    continue
+                    continue  # it never left: there is nobody to tell
+                if message.settled_at is None:
+                    flying.append(message.envelope_id)
                 woken.add(message.partner)
                 payload = Withdrawal(1, row.id, message.id.hex(), reason)
                 made.append(
                     message._replace(
                         id=self._random(16),
                         type=MessageType.WITHDRAW,
-                        position=message.position,
                         leg="{}",
                         payload=wire.encode_json(payload),
                         urgent=1,
                         created_at=at,
-                        deliver_by=millis(now + timedelta(days=29)),
+                        deliver_by=at + ON_ITS_WAY_MS,
                         envelope_id=None,
                         status=Status.QUEUED,
                         status_at=at,
@@ -106,9 +139,11 @@ class Withdraw:
                     )
                 )
             await settlement.own_word(tx, self._identity(), said, at)
-            await sent.end(tx, unsent, at)
+            await sent.end(tx, ended, at)
+            await outbox.abandon(tx, flying, at)
             await sent.add_messages(tx, made)
             await sent.mark_withdrawn(tx, row.id, at)
+            await self._own_copy(tx, row)
             events = [Event("alert:withdrawn", actor, row.id, outcome=reason)]
             events += [Event("message:queued", m.partner or "held", m.id.hex(), alert=row.id) for m in made]
             await audit.append(tx, events, at)
@@ -116,30 +151,37 @@ class Withdraw:
         for partner in woken:
             self._wake(partner)
 
-    async def holders(self, alert_id: str) -> list[dict[str, Any]]:
+    async def _holders(
+        self, alert_id: str, messages: Sequence[sent.Message], statements: Sequence[sent.Statement]
+    ) -> list[dict[str, Any]]:
         """For a withdrawn alert: each recipient, whether it has said that its copy is deleted, and whom to ring."""
-        messages = await sent.messages_of(self._db, [alert_id], withdrawals=True)
-        asked = {m.position: m for m in messages if m.type == MessageType.WITHDRAW}
+        asked = {each.position: each for each in await sent.withdrawals_of(self._db, alert_id)}
+        came = {each.message_id for each in statements if each.status not in OURS}
         found = []
         for message in messages:
             request = asked.get(message.position)
-            if message.type == MessageType.WITHDRAW or request is None or message.partner is None:
+            if request is None or message.partner is None:
                 continue
             partner = self._book.get(message.partner)
             contact = partner.descriptor.contact if partner else None
-            done = message.status == Status.PURGED
+            reached = request.settled_at is not None and request.status == Status.RECEIVED
+            # What nobody ever signed for has no copy to delete once the withdrawal is there: it will not be let in.
+            done = message.status in GONE or (reached and message.id not in came)
             held = message.status == Status.HELD
             found.append(
                 {
                     "node": message.partner,
                     "name": partner.descriptor.name if partner else message.partner,
                     "asked": moment(request.created_at),
-                    "reached": request.settled_at is not None and request.status == Status.RECEIVED,
+                    "reached": reached,
                     "deleted": done,
-                    "deleted_at": moment(message.status_at) if done else None,
+                    "deleted_at": moment(message.status_at if message.status in GONE else request.status_at)
+                    if done
+                    else None,
                     "kept_on_hold": held,
                     "telephone": None if done or contact is None else contact.telephone,
                     "desk": None if done or contact is None else contact.desk,
+                    "hours": None if done or contact is None else contact.hours,
                 }
             )
         return found
@@ -147,34 +189,32 @@ class Withdraw:
     # The receiving end
 
     async def taken_back(
-        self, tx: Transaction, partner: str, payload: Withdrawal, at: int, until: int
+        self,
+        tx: Transaction,
+        partner: str,
+        payload: Withdrawal,
+        at: int,
+        until: int,
+        before: dict[bytes, seen.Seen],
     ) -> tuple[Rejected | None, set[str]]:
         """A sender's withdrawal, inside the unit that stores its receipt; the partners to wake after it.
 
-        What is held stays, marked. What has not come yet will be refused when it does.
+        What is held stays, marked. What has not come yet will be refused when it does: `before` is what the unit knows
+        of ids that came, and learns of it.
         """
         rows = await retention.inbox_of(tx, payload.alert, partner)
         message_id = bytes.fromhex(payload.message)
-        known = (await seen.find(tx, [message_id])).get(message_id)
+        known = before.get(message_id) or (await seen.find(tx, [message_id])).get(message_id)
         if known is None:
-            await seen.add(tx, [seen.Seen(message_id, partner, b"", "withdrawn", None, until)])
+            before[message_id] = seen.Seen(message_id, partner, b"", "withdrawn", None, until)
+            await seen.add(tx, [before[message_id]])
             return None, set()
         if known.partner != partner:
             return Rejected("policy", "The alert is another sender's."), set()
         mine = [row for row in rows if row.message_id == message_id]
-        await retention.mark_withdrawn(tx, [row.seq for row in mine], at)
+        await retention.mark_withdrawn(tx, [row.seq for row in mine], at, payload.reason)
         if mine:
             await tell(tx, [New("alert.updated", about(payload.alert, partner=partner, code="withdrawn"))], at)
-        free = [row for row in mine if not row.bucket_day.startswith("hold-")]
+        free = [row for row in mine if not retention.is_held(row.bucket_day)]
         return None, await self._purge(tx, free, "withdrawn", partner, at)
 
-
-def _word(message: sent.Message, envelope: outbox.Envelope | None, reason: str, at: int) -> Statement:
-    return Statement(
-        message=message.id.hex(),
-        envelope=envelope.id.hex() if envelope else "0" * 32,
-        digest=envelope.digest.hex() if envelope else "0" * 64,
-        status=Status.WITHDRAWN,
-        at=moment(at),
-        code=reason,
-    )

@@ -2,9 +2,10 @@
 
 import secrets
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Protocol
 
+from bridge.clock import end_of, millis
 from bridge.crypto.vault import BucketKey, DataKey
 from bridge.errors import Rejected
 
@@ -47,6 +48,9 @@ HOLD = "hold-"
 
 HOLD_DAY = date(9999, 12, 31)
 """The day that a hold's key is bound to: it belongs to none."""
+
+HELD_UNTIL = millis(end_of(HOLD_DAY - timedelta(days=1)))
+"""The end (ms) of what is held, in the database: after every other."""
 
 
 class Contents:

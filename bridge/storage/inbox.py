@@ -34,6 +34,8 @@ class Item(NamedTuple):
     withdrawn_at: int | None = None
     warned_days: int | None = None
     superseded_by: str | None = None
+    corrects: str | None = None
+    withdrawn_because: str | None = None
     functions: str | None = None
 
 
@@ -120,19 +122,35 @@ class Owner(NamedTuple):
     partner: str
 
 
+class Known(NamedTuple):
+    """What is here already of what arrives: ids that came before, whose alert an id or reference names, which of these
+    alerts are deleted, and the newest correction (sender, id) that came before the alert that it corrects."""
+
+    before: dict[bytes, seen.Seen]
+    held: dict[str, Owner]
+    deleted: set[str]
+    corrections: dict[str, Owner]
+
+
 async def known(
     tx: Transaction, ids: Sequence[bytes], alert_ids: Sequence[str], references: Sequence[str]
-) -> tuple[dict[bytes, seen.Seen], dict[str, Owner]]:
-    """Which of `ids` came before, and which alert ids and references name an alert that is here, and whose it is."""
+) -> Known:
+    """What is here of these ids of envelopes and messages, and of these alerts and references."""
     asked = [seen.finding(ids)]
     if alert_ids:
         marks = [",".join("?" * len(each)) for each in (alert_ids, references)]
-        sql = f"select alert_id, reference, partner from inbox where alert_id in ({marks[0]}) or reference in ({marks[1]})"
-        asked.append((sql, (*alert_ids, *references)))
-    before, *held = await tx.fetch_each(asked)
-    return (
+        columns = "alert_id, reference, partner, state"
+        here = f"select {columns} from inbox where alert_id in ({marks[0]}) or reference in ({marks[1]})"
+        asked.append((here, (*alert_ids, *references)))
+        corrections = f"select corrects, alert_id, partner from inbox where corrects in ({marks[0]}) order by seq"
+        asked.append((corrections, tuple(alert_ids)))
+    before, *rest = await tx.fetch_each(asked)
+    held, corrected = rest or ([], [])
+    return Known(
         {row[0]: seen.Seen(*row) for row in before},
-        {name: Owner(row[0], row[2]) for rows in held for row in rows for name in row[:2]},
+        {name: Owner(row[0], row[2]) for row in held for name in row[:2]},
+        {row[0] for row in held if row[3] == "purged"},
+        {row[0]: Owner(row[1], row[2]) for row in corrected},
     )
 
 

@@ -138,6 +138,7 @@ class Posted(NamedTuple):
     id: bytes
     partner: str
     digest: bytes
+    abandoned_at: int | None
 
 
 def posted(ids: Sequence[bytes]) -> tuple[str, Parameters]:
@@ -158,6 +159,18 @@ async def release(tx: Transaction, envelope_id: bytes) -> int:
     """Let the messages of an envelope be sealed anew; how many."""
     return await tx.execute(
         "update messages set envelope_id = null where envelope_id = ? and settled_at is null", (envelope_id,)
+    )
+
+
+async def abandon(tx: Transaction, envelope_ids: Sequence[bytes], now: int) -> None:
+    """Send these envelopes no more: their bytes go, and messages in them that are not settled are sealed anew."""
+    await tx.executemany(
+        "update envelopes set sealed = null, settled_at = ?, abandoned_at = ? where id = ? and settled_at is null",
+        [(now, now, each) for each in envelope_ids],
+    )
+    await tx.executemany(
+        "update messages set envelope_id = null where envelope_id = ? and settled_at is null",
+        [(each,) for each in envelope_ids],
     )
 
 

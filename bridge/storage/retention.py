@@ -1,10 +1,18 @@
-"""What is due to be deleted, deleting it, holds, and the figures of a month. Bounded work, by indexes alone."""
+"""What is due to be deleted, deleting it, holds, and the figures of a month. Bounded work, by indexes alone.
 
-from collections.abc import Iterable, Sequence
+What is held ends on the last day there is (`bridge.storage.contents.HOLD_DAY`), so no query here needs to leave it out.
+`tests/storage/test_retention_plans.py` holds the plans of these queries.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bridge.storage import counters, outbox, seen
 from bridge.storage.contents import HOLD
 from bridge.storage.database import Database, Transaction
+
+FORGOTTEN = "forgotten"
+"""Fact: the newest time (ms) up to which ids that came before were dropped. It never falls."""
 
 
 class Due(NamedTuple):
@@ -17,6 +25,28 @@ class Due(NamedTuple):
     envelope_id: bytes
     state: str
     bucket_day: str
+
+
+class Ending(NamedTuple):
+    """A received alert whose time is over soon."""
+
+    seq: int
+    alert_id: str
+    partner: str
+    state: str
+    retain_until: int
+    warned_days: int | None
+
+
+class Kept(NamedTuple):
+    """Where and until when the key of an alert is kept; `key` is `seq` of the inbox, `id` of a sent alert."""
+
+    key: Any
+    alert_id: str
+    began: int
+    retain_until: int
+    bucket_day: str
+    wrapped_key: bytes
 
 
 class Hold(NamedTuple):
@@ -41,16 +71,30 @@ class Hold(NamedTuple):
 
 
 _DUE = ",".join(Due._fields)
+_ENDING = ",".join(Ending._fields)
 _HOLD = ",".join(Hold._fields)
-_HELD = f"{HOLD}%"
+_SIDES: Mapping[str, tuple[str, str, str]] = {
+    "received": ("inbox", "seq", "received_at"),
+    "sent": ("alerts", "id", "created_at"),
+}
+"""Each side's table, its key, and the column from which keeping counts."""
+
+MOST = 10_000
+"""No count for a gauge goes further: it says that something is wrong, not how much."""
+
+
+def _among(count: int) -> str:
+    return ",".join("?" * count)
+
+
+# What is over
 
 
 async def due_inbox(db: Database | Transaction, now: int, limit: int) -> list[Due]:
-    """Received alerts whose time is over and that nothing holds, the oldest first."""
+    """Received alerts whose time is over, the oldest first."""
     rows = await db.fetch(
-        f"select {_DUE} from inbox where purged_at is null and retain_until <= ? and bucket_day not like ?"
-        " order by retain_until limit ?",
-        (now, _HELD, limit),
+        f"select {_DUE} from inbox where purged_at is null and retain_until <= ? order by retain_until limit ?",
+        (now, limit),
     )
     return [Due(*row) for row in rows]
 
@@ -64,82 +108,99 @@ async def inbox_of(db: Database | Transaction, alert_id: str, partner: str) -> l
 
 
 async def purge_inbox(tx: Transaction, rows: Iterable[tuple[int, str, int]]) -> None:
-    """Delete the content of (now, code, seq): key and content go, the stub stays."""
-    await tx.executemany(
+    """Delete the content of (now, code, seq): key and content go, the stub stays. By the end of the unit."""
+    tx.later(
         "update inbox set wrapped_key = null, content = null, purged_at = ?, state = 'purged', state_at = ?,"
         " code = ?, version = version + 1 where seq = ?",
         [(now, now, code, seq) for now, code, seq in rows],
     )
 
 
-async def mark_withdrawn(tx: Transaction, seqs: Iterable[int], now: int) -> None:
+async def deleted(tx: Transaction, alert_ids: Sequence[str]) -> set[tuple[str, str]]:
+    """Which of these received alerts were here and are deleted: (alert id, partner)."""
+    if not alert_ids:
+        return set()
+    rows = await tx.fetch(
+        f"select alert_id, partner from inbox where alert_id in ({_among(len(alert_ids))}) and state = 'purged'",
+        tuple(alert_ids),
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+async def mark_withdrawn(tx: Transaction, seqs: Iterable[int], now: int, reason: str) -> None:
     """The sender has withdrawn these: marked at once, whatever holds them."""
     await tx.executemany(
-        "update inbox set withdrawn_at = coalesce(withdrawn_at, ?), version = version + 1 where seq = ?",
-        [(now, seq) for seq in seqs],
+        "update inbox set withdrawn_at = coalesce(withdrawn_at, ?), withdrawn_because = coalesce(withdrawn_because, ?),"
+        " version = version + 1 where seq = ?",
+        [(now, reason, seq) for seq in seqs],
     )
 
 
 async def due_sent(db: Database | Transaction, now: int, limit: int) -> list[str]:
-    """Ids of sent alerts whose time is over and that nothing holds."""
+    """Ids of sent alerts whose time is over, the oldest first."""
     rows = await db.fetch(
-        "select id from alerts where purged_at is null and retain_until <= ? and bucket_day not like ?"
-        " order by retain_until limit ?",
-        (now, _HELD, limit),
+        "select id from alerts where purged_at is null and retain_until <= ? order by retain_until limit ?",
+        (now, limit),
     )
     return [row[0] for row in rows]
 
 
 async def purge_sent(tx: Transaction, alert_ids: Sequence[str], now: int) -> None:
-    """Delete the content of sent alerts and of every copy in the outbox.
+    """Delete the content of sent alerts (a few hundred) and of every copy in the outbox.
 
     An envelope on its way that carries a copy goes too; what else was in it is sealed anew.
     """
-    ids = [(each,) for each in alert_ids]
-    await tx.executemany(
-        "update alerts set wrapped_key = null, content = null, purged_at = ? where id = ?",
-        [(now, each) for each in alert_ids],
-    )
-    await tx.executemany(
-        "update messages set payload = null, settled_at = coalesce(settled_at, ?)"
-        " where alert_id = ? and type <> 'withdraw'",
-        [(now, each) for each in alert_ids],
-    )
-    flying: set[bytes] = set()
-    for (each,) in ids:
-        rows = await tx.fetch(
-            "select e.id from envelopes e join messages m on m.envelope_id = e.id"
-            " where m.alert_id = ? and m.type <> 'withdraw' and e.settled_at is null",
-            (each,),
-        )
-        flying.update(row[0] for row in rows)
-    await tx.executemany(
-        "update envelopes set sealed = null, settled_at = ? where id = ?", [(now, each) for each in flying]
-    )
-    await tx.executemany(
-        "update messages set envelope_id = null where envelope_id = ? and settled_at is null",
-        [(each,) for each in flying],
-    )
-
-
-async def shorten(tx: Transaction, table: str, row_id: Any, day: str, until: int, wrapped: bytes) -> None:
-    """Keep a row for less time: its key is wrapped by an earlier day's from now on. `table` is inbox or alerts."""
-    column = "seq" if table == "inbox" else "id"
-    name = "inbox" if table == "inbox" else "alerts"
+    ids = tuple(alert_ids)
+    among = _among(len(ids))
     await tx.execute(
-        f"update {name} set bucket_day = ?, retain_until = ?, wrapped_key = ? where {column} = ? and purged_at is null",
-        (day, until, wrapped, row_id),
+        f"update alerts set wrapped_key = null, content = null, purged_at = ? where id in ({among})", (now, *ids)
     )
+    flying = await tx.fetch(
+        "select distinct envelope_id from messages where envelope_id is not null and settled_at is null"
+        f" and type <> 'withdraw' and alert_id in ({among})",
+        ids,
+    )
+    await tx.execute(
+        "update messages set payload = null, settled_at = coalesce(settled_at, ?)"
+        f" where alert_id in ({among}) and type <> 'withdraw' and (payload is not null or settled_at is null)",
+        (now, *ids),
+    )
+    await outbox.abandon(tx, [row[0] for row in flying], now)
 
 
-async def to_warn(db: Database | Transaction, before: int, warned_above: int, limit: int) -> list[tuple[Any, ...]]:
-    """(seq, alert_id, state, retain_until, warned_days) of received alerts that end before `before`, not yet told so."""
-    return await db.fetch(
-        "select seq, alert_id, state, retain_until, warned_days from inbox where purged_at is null"
-        " and retain_until <= ? and (warned_days is null or warned_days > ?) and bucket_day not like ?"
-        " order by retain_until limit ?",
-        (before, warned_above, _HELD, limit),
+async def undelivered(tx: Transaction, alert_ids: Sequence[str]) -> list[bytes]:
+    """Messages of these sent alerts that nobody has signed for."""
+    rows = await tx.fetch(
+        "select id from messages where settled_at is null and type <> 'withdraw'"
+        f" and alert_id in ({_among(len(alert_ids))})",
+        tuple(alert_ids),
     )
+    return [row[0] for row in rows]
+
+
+async def overdue(db: Database | Transaction, before: int) -> int:
+    """How many alerts, up to `MOST` on each side, should have been deleted before a time and were not."""
+    total = 0
+    for table, _, _ in _SIDES.values():
+        row = await db.fetch_one(
+            f"select count(*) from (select 1 from {table} where purged_at is null and retain_until <= ? limit ?) as late",
+            (before, MOST),
+        )
+        total += int(row[0]) if row else 0
+    return total
+
+
+# What is over soon
+
+
+async def to_warn(db: Database | Transaction, now: int, before: int, warned_above: int, limit: int) -> list[Ending]:
+    """Received alerts that end after `now` and by `before`, of which the team was not told so, the soonest first."""
+    rows = await db.fetch(
+        f"select {_ENDING} from inbox where purged_at is null and retain_until > ? and retain_until <= ?"
+        " and (warned_days is null or warned_days > ?) order by retain_until limit ?",
+        (now, before, warned_above, limit),
+    )
+    return [Ending(*row) for row in rows]
 
 
 async def mark_warned(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
@@ -147,28 +208,25 @@ async def mark_warned(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
     await tx.executemany("update inbox set warned_days = ? where seq = ?", list(rows))
 
 
-async def overdue(db: Database | Transaction, before: int) -> int:
-    """How many rows should have been deleted before `before` and were not."""
-    total = 0
-    for table in ("inbox", "alerts"):
-        row = await db.fetch_one(
-            f"select count(*) from {table} where purged_at is null and retain_until <= ? and bucket_day not like ?",
-            (before, _HELD),
-        )
-        total += int(row[0]) if row else 0
-    return total
+async def unread(db: Database | Transaction, now: int, before: int) -> int:
+    """How many received alerts, up to `MOST`, end after `now` and by `before` while nobody has opened them."""
+    row = await db.fetch_one(
+        "select count(*) from (select 1 from inbox where purged_at is null and retain_until > ? and retain_until <= ?"
+        " and state in ('received', 'collected') limit ?) as soon",
+        (now, before, MOST),
+    )
+    return int(row[0]) if row else 0
 
 
-async def preview(db: Database | Transaction, now: int, ends: Sequence[int]) -> list[dict[str, Any]]:
-    """For each side and class: how many are kept, how many are due now and by each time of `ends`, how many held."""
+async def preview(db: Database | Transaction, now: int, held: int, ends: Sequence[int]) -> list[dict[str, Any]]:
+    """For each side and class: how many are kept, held (they end at `held`), due now, and due by each time of `ends`."""
     found: list[dict[str, Any]] = []
-    for side, table in (("received", "inbox"), ("sent", "alerts")):
-        columns = ", ".join("sum(case when retain_until <= ? and bucket_day not like ? then 1 else 0 end)" for _ in (now, *ends))
-        values = [value for end in (now, *ends) for value in (end, _HELD)]
+    for side, (table, _, _) in _SIDES.items():
+        by = ", ".join("sum(case when retain_until <= ? then 1 else 0 end)" for _ in (now, *ends))
         rows = await db.fetch(
-            f"select retention, count(*), sum(case when bucket_day like ? then 1 else 0 end), {columns}"
+            f"select retention, count(*), sum(case when retain_until >= ? then 1 else 0 end), {by}"
             f" from {table} where purged_at is null group by retention order by retention",
-            (_HELD, *values),
+            (held, now, *ends),
         )
         found += [
             {"side": side, "class": row[0], "kept": row[1], "held": row[2], "due": row[3], "soon": list(row[4:])}
@@ -177,98 +235,271 @@ async def preview(db: Database | Transaction, now: int, ends: Sequence[int]) -> 
     return found
 
 
-async def later_than(
-    db: Database | Transaction, table: str, retention: str, days: int, limit: int, after: int
-) -> list[tuple[Any, ...]]:
-    """(key, alert_id, began, bucket_day, wrapped_key, seq) of rows of a class kept longer than `days` from their start."""
-    key, began = ("seq", "received_at") if table == "inbox" else ("id", "created_at")
-    return await db.fetch(
-        f"select {key}, alert_id_, {began}, bucket_day, wrapped_key, seq from (select *,"
-        f" {'alert_id' if table == 'inbox' else 'id'} as alert_id_ from {table}) as kept"
-        f" where purged_at is null and retention = ? and bucket_day not like ? and retain_until > {began} + ?"
-        " and seq > ? order by seq limit ?",
-        (retention, _HELD, (days + 1) * 86_400_000, after, limit),
-    )
+# Keeping for less time
 
 
-async def count_later(db: Database | Transaction, table: str, retention: str, days: int) -> int:
-    """How many rows of a class are kept longer than `days` from their start."""
-    began = "received_at" if table == "inbox" else "created_at"
+async def count_later(db: Database | Transaction, side: str, retention: str, kept: int, held: int) -> int:
+    """How many alerts of a class are kept longer than `kept` ms from when they came, those that are held left out."""
+    table, _, began = _SIDES[side]
     row = await db.fetch_one(
-        f"select count(*) from {table} where purged_at is null and retention = ? and bucket_day not like ?"
+        f"select count(*) from {table} where purged_at is null and retention = ? and retain_until < ?"
         f" and retain_until > {began} + ?",
-        (retention, _HELD, (days + 1) * 86_400_000),
+        (retention, held, kept),
     )
     return int(row[0]) if row else 0
 
 
-async def hold(db: Database | Transaction, alert_id: str, side: str) -> Hold | None:
-    """The hold on an alert that is not released, or None."""
-    row = await db.fetch_one(
-        f"select {_HOLD} from holds where alert_id = ? and side = ? and state <> 'released' order by asked_at desc limit 1",
+async def later_than(
+    db: Database | Transaction, side: str, retention: str, kept: int, held: int, after: tuple[int, int], limit: int
+) -> tuple[list[Kept], tuple[int, int]]:
+    """The next of the alerts that :func:`count_later` counts, behind the place `after`; and the place behind them."""
+    table, key, began = _SIDES[side]
+    until, seq = after
+    rows = await db.fetch(
+        f"select {key}, {'alert_id' if side == 'received' else 'id'}, {began}, retain_until, bucket_day, wrapped_key, seq"
+        f" from {table} where purged_at is null and retention = ? and retain_until >= ? and retain_until < ?"
+        f" and (retain_until > ? or seq > ?) and retain_until > {began} + ? order by retain_until, seq limit ?",
+        (retention, until, held, until, seq, kept, limit),
+    )
+    found = [Kept(*row[:6]) for row in rows]
+    return found, ((rows[-1][3], rows[-1][6]) if rows else after)
+
+
+async def move(
+    tx: Transaction,
+    side: str,
+    key: Any,
+    before: bytes,
+    *,
+    day: str,
+    until: int,
+    wrapped: bytes,
+    same_version: bool = False,
+) -> bool:
+    """Put an alert's key under that of another day or hold, if it is still as wrapped `before`; whether it was.
+
+    With `same_version` the item's version stays: the unit has counted it up already.
+    """
+    table, column, _ = _SIDES[side]
+    up = "" if side == "sent" or same_version else ", version = version + 1"
+    return bool(
+        await tx.execute(
+            f"update {table} set bucket_day = ?, retain_until = ?, wrapped_key = ?{up}"
+            f" where {column} = ? and wrapped_key = ? and purged_at is null",
+            (day, until, wrapped, key, before),
+        )
+    )
+
+
+# Holds
+
+
+async def holds_on(db: Database | Transaction, alert_id: str, side: str) -> list[Hold]:
+    """The holds on an alert that are not released: one that is in force, one that is asked for, or both."""
+    rows = await db.fetch(
+        f"select {_HOLD} from holds where alert_id = ? and side = ? and state <> 'released' order by asked_at",
         (alert_id, side),
     )
-    return None if row is None else Hold(*row)
+    return [Hold(*row) for row in rows]
 
 
 async def holds(db: Database | Transaction) -> list[Hold]:
-    """Every hold, the newest first."""
-    return [Hold(*row) for row in await db.fetch(f"select {_HOLD} from holds order by asked_at desc")]
+    """Every hold that is not released, the one to be looked at first at the head."""
+    rows = await db.fetch(f"select {_HOLD} from holds where state <> 'released' order by review, asked_at")
+    return [Hold(*row) for row in rows]
+
+
+async def released(db: Database | Transaction, ids: Sequence[str]) -> set[str]:
+    """Which of these holds are released, or unknown."""
+    if not ids:
+        return set()
+    rows = await db.fetch(
+        f"select id from holds where id in ({_among(len(ids))}) and state <> 'released'", tuple(ids)
+    )
+    return set(ids) - {row[0] for row in rows}
 
 
 async def save_hold(tx: Transaction, row: Hold) -> None:
     """Write a hold, new or changed."""
     changed = ",".join(f"{name} = excluded.{name}" for name in Hold._fields[1:])
     await tx.execute(
-        f"insert into holds ({_HOLD}) values ({','.join('?' * len(Hold._fields))})"
-        f" on conflict (id) do update set {changed}",
+        f"insert into holds ({_HOLD}) values ({_among(len(Hold._fields))}) on conflict (id) do update set {changed}",
         row,
     )
 
 
-async def place(
-    tx: Transaction, side: str, alert_id: str, bucket_day: str, until: int, wrapped: bytes | None
-) -> None:
-    """Put all rows of an alert under another key and end."""
-    table, column = ("inbox", "alert_id") if side == "inbox" else ("alerts", "id")
+def is_held(bucket_day: str) -> bool:
+    """Whether a row's key is under a hold."""
+    return bucket_day.startswith(HOLD)
+
+
+# Corrections
+
+
+class Before(NamedTuple):
+    """A received alert that a correction replaces."""
+
+    seq: int
+    partner: str
+    state: str
+    retain_until: int
+    bucket_day: str
+
+
+async def before(tx: Transaction, alert_id: str) -> list[Before]:
+    """The rows of an alert that a correction names, whoever sent it, deleted or not."""
+    rows = await tx.fetch(f"select {','.join(Before._fields)} from inbox where alert_id = ?", (alert_id,))
+    return [Before(*row) for row in rows]
+
+
+async def supersede(tx: Transaction, alert_id: str, partner: str, by: str) -> None:
+    """Mark what a correction replaces."""
     await tx.execute(
-        f"update {table} set bucket_day = ?, retain_until = ?, wrapped_key = ? where {column} = ? and purged_at is null",
-        (bucket_day, until, wrapped, alert_id),
-    )
-
-
-async def supersede(tx: Transaction, alert_id: str, partner: str, by: str) -> int:
-    """Mark what a correction replaces; how many rows."""
-    return await tx.execute(
         "update inbox set superseded_by = ?, version = version + 1 where alert_id = ? and partner = ?",
         (by, alert_id, partner),
     )
 
 
-async def month(db: Database | Transaction, start: int, end: int) -> dict[str, dict[str, int]]:
-    """Counts for each partner between two times (ms): what was sent, received, and became of it."""
+async def corrected(tx: Transaction, alert_ids: Sequence[str], partner: str) -> dict[str, str]:
+    """For each of these alerts that a correction came for before they came themselves: the id of the newest one."""
+    if not alert_ids:
+        return {}
+    rows = await tx.fetch(
+        f"select corrects, alert_id from inbox where corrects in ({_among(len(alert_ids))}) and partner = ? order by seq",
+        (*alert_ids, partner),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+# Ids that came before
+
+
+async def forget(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Drop at most `limit` ids whose time is over, and remember up to when that was done; how many were dropped."""
+    dropped = await seen.forget(tx, before_ms, limit)
+    if dropped:
+        so_far = int(await counters.fact(tx, FORGOTTEN) or 0)
+        await counters.set_fact(tx, FORGOTTEN, str(max(so_far, before_ms)))
+    return dropped
+
+
+# Evidence whose own time is over
+
+
+async def forget_received(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Drop at most `limit` stubs of alerts that were deleted before a time, with what we said of them."""
+    rows = await tx.fetch(
+        "select seq, message_id from inbox where purged_at is not null and purged_at < ? order by purged_at limit ?",
+        (before_ms, limit),
+    )
+    await tx.executemany("delete from said where message_id = ?", [(row[1],) for row in rows])
+    await tx.executemany("delete from inbox where seq = ?", [(row[0],) for row in rows])
+    return len(rows)
+
+
+async def forget_sent(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Drop at most `limit` stubs of sent alerts deleted before a time, with their messages and what was said of them."""
+    rows = await tx.fetch(
+        "select id from alerts where purged_at is not null and purged_at < ? order by purged_at limit ?",
+        (before_ms, limit),
+    )
+    ids = [(row[0],) for row in rows]
+    await tx.executemany(
+        "delete from statements where message_id in (select id from messages where alert_id = ?)", ids
+    )
+    await tx.executemany("delete from messages where alert_id = ?", ids)
+    await tx.executemany("delete from alerts where id = ?", ids)
+    return len(ids)
+
+
+async def forget_papers(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Drop at most `limit` each of the receipts, arrivals and envelopes that are older than a time."""
+    dropped = 0
+    for table, key, at in (
+        ("receipts", "digest", "at"),
+        ("arrivals", "envelope_id", "at"),
+        ("envelopes", "id", "created_at"),
+    ):
+        settled = " and settled_at is not null" if table == "envelopes" else ""
+        dropped += await tx.execute(
+            f"delete from {table} where {key} in"
+            f" (select {key} from {table} where {at} < ?{settled} order by {at} limit ?)",
+            (before_ms, limit),
+        )
+    return dropped
+
+
+# The month
+
+
+class Counts(NamedTuple):
+    """A query of the month's statement: what it counts, and how."""
+
+    name: str
+    sql: str
+    bounds: str = "time"  # what stands for the two marks: the month's times, or the first and last alert id in it
+
+
+_SAID = (
+    "select i.partner, count(*) from said s join inbox i on i.message_id = s.message_id"
+    " where s.at >= ? and s.at < ? and s.status = '{}' group by i.partner"
+)
+_STATED = (
+    "select m.partner, count(*) from statements s join messages m on m.id = s.message_id"
+    " where s.at >= ? and s.at < ? and s.status = '{}' and m.type in ('alert', 'update') and m.partner is not null"
+    " group by m.partner"
+)
+
+MONTH: tuple[Counts, ...] = (
+    Counts(
+        "received", "select partner, count(*) from inbox where received_at >= ? and received_at < ? group by partner"
+    ),
+    Counts("opened_here", _SAID.format("opened")),
+    Counts("closed_here", _SAID.format("closed")),
+    Counts("not_ours_here", _SAID.format("not_ours")),
+    Counts("unread_here", _SAID.format("expired_unread")),
+    Counts(
+        "withdrawn_by_them",
+        "select partner, count(*) from inbox where withdrawn_at >= ? and withdrawn_at < ? group by partner",
+    ),
+    Counts("held_here", _SAID.format("held")),
+    Counts("deleted_here", _SAID.format("purged")),
+    Counts(
+        "sent",
+        "select partner, count(*) from messages where alert_id >= ? and alert_id < ? and type in ('alert', 'update')"
+        " and partner is not null group by partner",
+        "ids",
+    ),
+    Counts("delivered", _STATED.format("received")),
+    Counts("refused", _STATED.format("refused")),
+    Counts("undelivered", _STATED.format("undelivered")),
+    Counts("opened_there", _STATED.format("opened")),
+    Counts("closed_there", _STATED.format("closed")),
+    Counts("unread_there", _STATED.format("expired_unread")),
+    Counts("withdrawn_by_us", _STATED.format("withdrawn")),
+    Counts("held_there", _STATED.format("held")),
+    Counts("deleted_there", _STATED.format("purged")),
+    Counts(
+        "deletion_not_confirmed",
+        "select m.partner, count(*) from alerts a join messages m on m.alert_id = a.id"
+        " where a.purged_at >= ? and a.purged_at < ? and m.type in ('alert', 'update') and m.partner is not null"
+        " and m.status in ('received', 'collected', 'opened', 'taken', 'closed', 'not_ours', 'expired_unread')"
+        " group by m.partner",
+    ),
+)
+"""The columns of a month's statement, in order. Of sent alerts, `deletion_not_confirmed` are those that we have deleted
+ourselves in the month, their time being over, while the recipient has not yet said that it did."""
+
+
+async def month(
+    db: Database | Transaction, times: tuple[int, int], ids: tuple[str, str]
+) -> dict[str, dict[str, int]]:
+    """Counts for each partner between two times (ms): every name of `MONTH`, 0 where nothing was.
+
+    `ids` are the lowest ids that an alert made at these times can have.
+    """
     found: dict[str, dict[str, int]] = {}
-
-    async def add(name: str, sql: str) -> None:
-        for partner, count in await db.fetch(sql, (start, end)):
-            found.setdefault(partner, {})[name] = int(count)
-
-    sent_ = "select partner, count(*) from messages where partner is not null and type = 'alert' and"
-    got = "select partner, count(*) from inbox where"
-    await add("sent", f"{sent_} created_at >= ? and created_at < ? group by partner")
-    await add("received", f"{got} received_at >= ? and received_at < ? group by partner")
-    await add("deleted", f"{got} purged_at >= ? and purged_at < ? group by partner")
-    await add("withdrawn_by_sender", f"{got} withdrawn_at >= ? and withdrawn_at < ? group by partner")
-    for status in ("opened", "taken", "closed", "not_ours", "expired_unread"):
-        await add(
-            f"{status}_here",
-            "select i.partner, count(*) from said s join inbox i on i.message_id = s.message_id"
-            f" where s.status = '{status}' and s.at >= ? and s.at < ? group by i.partner",
-        )
-    for status in ("received", "opened", "closed", "refused", "undelivered", "purged"):
-        await add(
-            f"{status}_there",
-            "select m.partner, count(*) from statements s join messages m on m.id = s.message_id"
-            f" where m.type = 'alert' and s.status = '{status}' and s.at >= ? and s.at < ? group by m.partner",
-        )
-    return found
+    for each in MONTH:
+        for partner, count in await db.fetch(each.sql, times if each.bounds == "time" else ids):
+            found.setdefault(partner, {name.name: 0 for name in MONTH})[each.name] = int(count)
+    return dict(sorted(found.items()))

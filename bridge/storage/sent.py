@@ -148,19 +148,30 @@ async def alerts(db: Database | Transaction, before: int | None, limit: int) -> 
     return [Alert(*row) for row in rows]
 
 
-async def messages_of(
-    db: Database | Transaction, alert_ids: Sequence[str], *, withdrawals: bool = False
-) -> list[Message]:
-    """The messages of these alerts, in the order of their recipients; with their withdrawals if asked for."""
+async def messages_of(db: Database | Transaction, alert_ids: Sequence[str]) -> list[Message]:
+    """The messages of these alerts, in the order of their recipients, without those that withdraw them."""
     if not alert_ids:
         return []
-    only = "" if withdrawals else " and type <> 'withdraw'"
     rows = await db.fetch(
-        f"select {_MESSAGE} from messages where alert_id in ({_among(len(alert_ids))}){only}"
+        f"select {_MESSAGE} from messages where alert_id in ({_among(len(alert_ids))}) and type <> 'withdraw'"
         " order by alert_id, position",
         tuple(alert_ids),
     )
     return [Message(*row) for row in rows]
+
+
+async def withdrawals_of(db: Database | Transaction, alert_id: str) -> list[Message]:
+    """The messages that withdraw an alert; each has the position of the message it takes back."""
+    rows = await db.fetch(
+        f"select {_MESSAGE} from messages where type = 'withdraw' and alert_id = ? order by position", (alert_id,)
+    )
+    return [Message(*row) for row in rows]
+
+
+async def corrections_of(db: Database | Transaction, alert_id: str) -> list[tuple[str, bool]]:
+    """The corrections of an alert, oldest first: reference, and whether it is withdrawn."""
+    rows = await db.fetch("select reference, withdrawn_at from alerts where corrects = ? order by seq", (alert_id,))
+    return [(row[0], row[1] is not None) for row in rows]
 
 
 async def messages(db: Database | Transaction, ids: Sequence[bytes]) -> dict[bytes, Message]:
@@ -176,11 +187,20 @@ class Standing(NamedTuple):
 
     id: bytes
     alert_id: str | None
-    envelope_id: bytes
+    envelope_id: bytes | None
     status: str
     status_at: int
     code: str | None
     settled_at: int | None
+
+
+async def standing(tx: Transaction, partner: str, ids: Sequence[bytes]) -> list[Standing]:
+    """How these messages to a partner stand, whichever envelope carries them now."""
+    rows = await tx.fetch(
+        f"select {','.join(Standing._fields)} from messages where partner = ? and id in ({_among(len(ids))})",
+        (partner, *ids),
+    )
+    return [Standing(*row) for row in rows]
 
 
 def standing_in(envelope_ids: Sequence[bytes]) -> tuple[str, Parameters]:
@@ -216,6 +236,21 @@ async def end(tx: Transaction, message_ids: Iterable[bytes], now: int) -> None:
     await tx.executemany(
         "update messages set settled_at = coalesce(settled_at, ?) where id = ?", [(now, each) for each in message_ids]
     )
+
+
+async def is_withdrawn(tx: Transaction, alert_id: str) -> bool:
+    """Whether the sender has taken this alert back."""
+    row = await tx.fetch_one("select 1 from alerts where id = ? and withdrawn_at is not null", (alert_id,))
+    return row is not None
+
+
+async def settled(tx: Transaction, message_ids: Sequence[bytes]) -> bool:
+    """Whether any of these messages is to be sent no more."""
+    row = await tx.fetch_one(
+        f"select 1 from messages where id in ({_among(len(message_ids))}) and settled_at is not null limit 1",
+        tuple(message_ids),
+    )
+    return row is not None
 
 
 async def mark_withdrawn(tx: Transaction, alert_id: str, now: int) -> None:

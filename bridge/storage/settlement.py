@@ -6,7 +6,7 @@ taken whole or not at all: one statement that is not the recipient's own about w
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -74,21 +74,28 @@ async def apply(tx: Transaction, signed: Signed, document: ReceiptsDocument, now
     carried: dict[bytes, dict[str, sent.Standing]] = defaultdict(dict)
     for row in inside:
         message = sent.Standing(*row)
-        carried[message.envelope_id][message.id.hex()] = message
+        carried[message.envelope_id or b""][message.id.hex()] = message
+    for envelope in envelopes.values():
+        if envelope.abandoned_at is not None:
+            # It was given up, and what was left of it went in another; but it may have arrived all the same.
+            named = [each.message for each in document.statements if each.envelope == envelope.id.hex()]
+            wanted = [bytes.fromhex(each) for each in named if each and each not in carried[envelope.id]]
+            for message in await sent.standing(tx, envelope.partner, wanted) if wanted else ():
+                carried[envelope.id][message.id.hex()] = message
     said = []
     for statement in document.statements:
-        envelope = envelopes.get(bytes.fromhex(statement.envelope))
-        if envelope is None:
+        about = envelopes.get(bytes.fromhex(statement.envelope))
+        if about is None:
             raise Rejected("forged-receipt", "A receipt is for an envelope that was not sent.")
         check_statement(
             statement,
             issuer=document.issuer,
-            recipient=envelope.partner,
-            envelope=envelope.id.hex(),
-            digest=envelope.digest.hex(),
-            messages=carried[envelope.id].keys(),
+            recipient=about.partner,
+            envelope=about.id.hex(),
+            digest=about.digest.hex(),
+            messages=carried[about.id].keys(),
         )
-        said.append((envelope, statement))
+        said.append((about, statement))
 
     digest = hashlib.sha256(signed.document).digest()
     outcome = Settled([], [], 0)
@@ -206,6 +213,21 @@ def telling(message_id: bytes, partner: str, signed: Signed, at: int) -> sent.Me
         envelope_id=None,
         status=Status.QUEUED,
         status_at=at,
+    )
+
+
+def about_sent(
+    message: sent.Message, envelopes: Mapping[bytes, outbox.Envelope], status: Status, at: int, code: str
+) -> Statement:
+    """A statement of ours about a message that we sent; one that no envelope carried yet names none."""
+    envelope = envelopes.get(message.envelope_id or b"")
+    return Statement(
+        message=message.id.hex(),
+        envelope=envelope.id.hex() if envelope else "0" * 32,
+        digest=envelope.digest.hex() if envelope else "0" * 64,
+        status=status,
+        at=moment(at),
+        code=code,
     )
 
 
