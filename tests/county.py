@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import selectors
 import shutil
+import time
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -152,6 +153,19 @@ class CountyClock:
         self._wall += step
         if not wall_only:
             self._mono += step.total_seconds()
+
+
+class StandingClock:
+    """A wall clock that stands, and the machine's steady one: for nodes behind real sockets."""
+
+    def __init__(self, at: datetime = EPOCH) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        return self._at
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 # ── The wire ──
@@ -505,8 +519,7 @@ class Templates:
         template = self._directory / name
         if not template.exists():
             template.mkdir(parents=True, mode=0o700)
-            began = CountyClock()
-            began.jump(minutes=-1)
+            began = StandingClock(EPOCH - timedelta(minutes=1))
             await make(template, msgspec.structs.replace(settings, database=DatabaseSection()), None, began)
         shutil.copytree(template, to)
 

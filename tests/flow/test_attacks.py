@@ -361,7 +361,7 @@ async def test_a_replay_after_its_seen_row_is_gone_is_expired_and_stores_nothing
     await county.settle()
     post = county.wire.posts(to=MASH)[-1]
     county.clock.jump(days=36)
-    await county.sleep(minutes=6)  # the job that forgets runs
+    await county[MASH]._forget()
     assert (await county.stored(MASH))["seen"] == 0
     answer = await county.handed(MASH, "POST", post.path, post.body)
     assert [each.code for doc in county.read(MASH, answer) for each in doc.statements] == ["expired"]
