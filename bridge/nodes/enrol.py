@@ -40,7 +40,7 @@ from bridge.partners import (
 )
 from bridge.storage import audit
 from bridge.storage.database import Database
-from bridge.storage.partners import Book, save, save_contacts, verification_keys
+from bridge.storage.partners import Book, past, save, save_contacts, verification_keys
 
 log = structlog.get_logger()
 
@@ -224,6 +224,10 @@ class Enrol:
         if expected is not None and claimed.node_id != expected:
             raise Rejected("wrong-node", "The descriptor is of another node than expected.")
         held = self._book.get(claimed.node_id) if claimed.node_id != self._book.own_id else None
+        before = await past(self._db, claimed.node_id, wire.decode_descriptor)
+        others = registry.keys_held(self._book.partners(), besides=claimed.node_id).union(
+            *(registry.published_keys(each) for each in before)
+        )
         try:
             descriptor = registry.admit(
                 signed,

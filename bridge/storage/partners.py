@@ -76,6 +76,14 @@ async def descriptor(
     return None if row is None else (row[0], _SIGNATURES.decode(row[1]))
 
 
+async def past(
+    db: Database | Transaction, besides: str, decode: Callable[[bytes], Descriptor]
+) -> list[Descriptor]:
+    """Every kept descriptor of other nodes than `besides`, ours among them: whose keys they are or were."""
+    rows = await db.fetch("select document from descriptors where node_id <> ?", (besides,))
+    return [decode(row[0]) for row in rows]
+
+
 async def load(db: Database | Transaction, decode: Callable[[bytes], Descriptor]) -> list[Partner]:
     """Every partner. `decode` reads a descriptor that was verified before it was stored."""
     return [_partner(row, decode) for row in await db.fetch(f"select {_COLUMNS} from partners order by node_id")]
