@@ -420,3 +420,29 @@ async def test_many_that_wait_leave_sealed_together(county: County) -> None:
     await county.settle(limit=30)
     assert sorted(await county.inbox(MASH)) == sorted(each.id for each in sent)
     assert (await county.stored(JCP))["envelopes"] < 20
+
+
+async def test_what_was_sealed_with_a_withdrawn_alert_goes_on_and_is_known_by_either_envelope(county: County) -> None:
+    # Both arrived and the answer was lost; one is withdrawn, so the other is sealed anew. Receipts name the first seal.
+    await county.add(JCP, MASH)
+    county.wire.cut(MASH)
+    await county.send(JCP, alert())
+    await county.sleep(seconds=10)
+    one, other = await county.send(JCP, alert()), await county.send(JCP, alert())
+    county.wire.join(MASH)
+    county.wire.always(lose_answer)
+    county.wire.always(proxy(502), path=HELLO, to=MASH)
+    await county[JCP].enrol.hello(MASH)
+    county[JCP].deliver.greeted(MASH)
+    while {one.id, other.id} - set(await county.inbox(MASH)):
+        await county.sleep(seconds=5)
+        county[JCP].deliver.greeted(MASH)
+    rows = {row.alert_id: row.envelope_id for row in await county.messages(JCP)}
+    assert rows[one.id] == rows[other.id] is not None
+    await county[JCP].withdraw.withdraw(one.id, "mistaken_identity", "token:test")
+    county.wire.mend()
+    await county[MASH].acknowledge.open(other.id, "role:duty")
+    await county.settle(limit=60)
+    assert await county.statuses(JCP, other.id) == {MASH: "opened"}
+    assert (await county.inbox(MASH)).count(other.id) == 1
+    assert county.events(JCP) == county.events(MASH) == {}
