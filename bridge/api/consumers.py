@@ -18,6 +18,7 @@ from bridge.nodes.follow import Follow
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.receipts import STATUSES
+from bridge.withdrawals import reason_of
 
 PAGE = 50
 PAGE_MAX = 200
@@ -82,9 +83,11 @@ class Consumers:
         followed = await self._follow.show(_ref(request), actor.name)
         row: dict[str, Any] = msgspec.to_builtins(followed.row)
         rest: dict[str, Any] = {
-            name: getattr(followed, name) for name in ("route", "timeline", "home", "retention", "alert")
+            name: getattr(followed, name)
+            for name in ("route", "timeline", "home", "retention", "alert", "corrected_by")
         }
-        return answered({**row, **rest})
+        withdrawal = await self._withdraw.state(followed.row.id) if followed.row.withdrawn else None
+        return answered({**row, **rest, "withdrawal": withdrawal})
 
     @route("GET", "/v1/alerts/{ref}/receipts", needs="receipts:read", summary="Receipts, as they were signed")
     async def receipts(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
@@ -103,7 +106,8 @@ class Consumers:
     async def withdraw(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Everyone who has it marks it at once, deletes it and says so, signed; the answer lists who has not yet."""
         step = await _step(request)
-        return answered(await self._withdraw.withdraw(_ref(request), step.reason or "other", actor.name), 202)
+        reason = reason_of(step.reason or "other")
+        return answered(await self._withdraw.withdraw(_ref(request), reason, actor.name), 202)
 
     @route("POST", "/v1/alerts/{ref}/correct", needs="alerts:send", summary="Send a corrected alert")
     async def correct(self, request: web.Request, actor: Actor) -> web.StreamResponse:
@@ -137,7 +141,9 @@ class Consumers:
         body = {**entry, "from": received.sender, **rest}
         deleted = received.alert is None
         if deleted:
-            body |= {"code": "gone", "detail": "The content was deleted when its time was over."}
+            taken_back = received.entry.deleted_because == "withdrawn"
+            why = "when its sender withdrew it" if taken_back else "when its time was over"
+            body |= {"code": "gone", "detail": f"The content was deleted {why}."}
         return answered(body, 410 if deleted else 200, ETag=f'"{received.entry.version}"')
 
     @route("POST", "/v1/inbox/{ref}/ack", needs="alerts:act", summary="Your system has taken the alert over")

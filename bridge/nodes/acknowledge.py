@@ -21,10 +21,12 @@ from bridge.errors import Rejected
 from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status, may_follow
+from bridge.retention import UNREAD, WARNINGS, days_left
 from bridge.storage import audit, inbox, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.events import New, tell
+from bridge.storage.retention import is_held
 
 OPEN_STATES = (Status.RECEIVED, Status.COLLECTED, Status.OPENED, Status.TAKEN)
 TOLD = frozenset({Status.TAKEN, Status.CLOSED, Status.NOT_OURS})
@@ -52,8 +54,13 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     outcome: str | None = None
     taken_by: str | None = None
     withdrawn: bool = False
+    withdrawn_because: str | None = None  # a code of `bridge.withdrawals.REASONS`
     superseded_by: str | None = None
     corrects: str | None = None
+    deleted_because: str | None = None  # expired or withdrawn
+    held: bool = False
+    days_left: int | None = None  # whole days; null once it is deleted, and while it is held
+    unread_ending: bool = False  # it is deleted within two weeks and nobody has opened it
 
     def __repr__(self) -> str:
         return f"Entry({self.id})"
@@ -231,6 +238,8 @@ class Acknowledge:
     def _entry(self, item: inbox.Item) -> Entry:
         carried = self._opened(item)
         alert = None if carried is None else msgspec.json.decode(carried.body, type=Alert)
+        held = is_held(item.bucket_day) and item.purged_at is None
+        left = None if held or item.purged_at else days_left(moment(item.retain_until), self._clock.now())
         return Entry(
             seq=item.seq,
             id=item.alert_id,
@@ -247,11 +256,16 @@ class Acknowledge:
             kinds=alert.event.kinds if alert else (),
             home=carried.home.name if carried else None,
             status="exercise" if item.exercise else "actual",
-            outcome=item.code,
+            outcome=None if item.state == Status.PURGED else item.code,
             taken_by=item.actor,
             withdrawn=item.withdrawn_at is not None,
+            withdrawn_because=item.withdrawn_because,
             superseded_by=item.superseded_by,
-            corrects=carried.in_reply_to if carried else None,
+            corrects=item.corrects,
+            deleted_because=item.code if item.state == Status.PURGED else None,
+            held=held,
+            days_left=left,
+            unread_ending=left is not None and left < max(WARNINGS) and item.state in UNREAD,
         )
 
     def _whole(self, item: inbox.Item, timeline: tuple[Step, ...]) -> Received:

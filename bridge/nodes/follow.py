@@ -15,6 +15,7 @@ from bridge.receipts import PLAIN, STATUSES, Status, refusal, summary
 from bridge.storage import receipts, sent
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
+from bridge.storage.retention import is_held
 from bridge.storage.sent import REROUTED
 from bridge.storage.settlement import Detail
 
@@ -35,6 +36,8 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     urgent: bool = False
     deleted: bool = False
     withdrawn: bool = False
+    held: bool = False
+    corrects: str | None = None
 
     def __repr__(self) -> str:
         return f"Row({self.id})"
@@ -65,6 +68,7 @@ class Followed(msgspec.Struct, frozen=True, omit_defaults=True):
     home: CarriedHome | None = None
     retention: str | None = None
     alert: msgspec.Raw | None = None
+    corrected_by: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Followed({self.row.id})"
@@ -120,6 +124,7 @@ class Follow:
             home=carried.home if carried else None,
             retention=row.retention,
             alert=carried.body if carried else None,
+            corrected_by=tuple(reference for reference, _ in await sent.corrections_of(self._db, row.id)),
         )
 
     async def receipts(self, ref: str) -> list[dict[str, Any]]:
@@ -193,6 +198,8 @@ class Follow:
             urgent=bool(row.urgent),
             deleted=row.purged_at is not None,
             withdrawn=row.withdrawn_at is not None,
+            held=row.purged_at is None and is_held(row.bucket_day),
+            corrects=row.corrects,
         )
 
     async def _timeline(self, messages: Sequence[sent.Message]) -> tuple[Moment, ...]:
