@@ -153,10 +153,22 @@ def weakness(password: str, *about: str) -> str | None:
     if len(plain) < SHORTEST_PASSWORD:
         return "Password must be 12 characters or more. Three random words are a good one"
     folded = "".join(character for character in plain.casefold() if character.isalnum())
-    if len(set(folded)) < 5 or folded.strip("0123456789") in _COMMON or folded in _COMMON:
+    if len(set(folded)) < 5 or len(_without(folded, _COMMON)) < 6:
         return "Choose a password that is harder to guess, such as three random words"
-    for known in about:
-        for part in "".join(c if c.isalnum() else " " for c in known.casefold()).split():
-            if len(part) >= 4 and len(folded.replace(part, "")) < 6:
-                return "Choose a password that is not your name or the name of your organisation"
+    known = {part for text in about for part in _parts(text)}
+    if len(_without(folded, known | _COMMON)) < 6:
+        return "Choose a password that is not your name or the name of your organisation"
     return None
+
+
+def _parts(text: str) -> set[str]:
+    """The words of a name, of four letters and more."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return {part for part in "".join(c if c.isalnum() else " " for c in plain).split() if len(part) >= 4}
+
+
+def _without(folded: str, words: Iterable[str]) -> str:
+    """What is left of a password when words that anybody would try are taken out of it, and the digits after them."""
+    for word in sorted(words, key=len, reverse=True):
+        folded = folded.replace(word, "")
+    return folded.strip("0123456789")

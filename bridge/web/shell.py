@@ -46,6 +46,7 @@ HEADERS: Final = {
 }
 FORM_HEADER: Final = "X-Form-Token"
 """Where a script says the token that a form has in its field `csrf`."""
+_POSTED: Final = web.RequestKey("posted", tuple[dict[str, tuple[str, ...]], dict[str, File]])
 MARK = "_bridge_page"
 SYSTEMS: Final = ("/v1/", "/node/", "/control/", "/healthz", "/readyz", "/metrics", "/problems/", "/openapi.json")
 """Addresses of the doors for systems, which answer in their own form."""
@@ -461,7 +462,7 @@ class Shell:
 
         Raises Malformed, and Rejected `too-large`, `too-slow`, `not-supported`.
         """
-        known = request.get("bridge-posted")
+        known = request.get(_POSTED)
         if known is None:
             try:
                 async with asyncio.timeout(self._body_seconds):
@@ -472,7 +473,7 @@ class Shell:
                 raise _too_large() from None
             except (web.RequestPayloadError, UnicodeDecodeError, ValueError, LookupError):
                 raise Malformed("form") from None
-            request["bridge-posted"] = known
+            request[_POSTED] = known
         fields, files = known
         return dict(fields), dict(files)
 

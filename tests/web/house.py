@@ -13,6 +13,7 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 from aiohttp import web
+from yarl import URL
 
 from bridge.config import Contact, Settings
 from bridge.config import Node as NodeSection
@@ -94,7 +95,7 @@ class Seen:
     @property
     def title(self) -> str:
         found = re.search(r"<title>(.*?)</title>", self.text, re.DOTALL)
-        return unescape(found[1]).strip() if found else ""
+        return unescape(found[1]).strip().removesuffix(" \u2013 Bridge") if found else ""
 
     @property
     def words(self) -> str:
@@ -186,7 +187,7 @@ class House:
         someone = self.stranger()
         someone.name, someone.id = name, person.id
         cookie = f"bridge-{self.node.settings.node.id}"
-        someone.session.cookie_jar.update_cookies({cookie: opened.secret}, aiohttp.client.URL(self.base))
+        someone.session.cookie_jar.update_cookies({cookie: opened.secret}, URL(self.base))
         return someone
 
     async def close(self) -> None:
