@@ -47,7 +47,7 @@ from bridge.config import FILE_NAME, Settings, explain, render
 from bridge.crypto.identity import Identity
 from bridge.crypto.keys import Fingerprint
 from bridge.crypto.tls import make_certificate, spki_pin
-from bridge.errors import BridgeError, Misconfigured, Rejected
+from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
 from bridge.metrics import Metrics
 from bridge.nodes import pages
 from bridge.nodes.acknowledge import Acknowledge
@@ -343,6 +343,7 @@ class Node:
             directory / KEYSTORE, _key_source(directory, settings), clock=clock, version=bridge.__version__
         )
         try:
+            _same_name(keystore, settings)
             if keystore.key(ACCOUNTS) is None:
                 row = KeyRow(ACCOUNTS, "vault", "aes-256", os.urandom(32), b"", clock.now())
                 await keystore.add_keys(row)
@@ -923,6 +924,7 @@ def create(directory: Path, settings: Settings, passphrase: bytes | None) -> Cre
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        made.chmod(0o700)  # whatever the caller's umask took away
     except OSError:
         raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
     before = os.umask(0o077)
@@ -1039,7 +1041,10 @@ async def _serve(directory: Path, settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop, number)
-    node = await Node.open(directory, settings)
+    try:
+        node = await _reopened(directory, settings)
+    except Unavailable as error:
+        raise Misconfigured(error.sentence, error.hint, code=error.code) from None
     tune_process()
     try:
         async with working(node):
@@ -1060,11 +1065,33 @@ def tune_process() -> None:
     sys.setswitchinterval(0.0005)
 
 
+def _same_name(keystore: Keystore, settings: Settings) -> None:
+    if keystore.node_id != settings.node.id:
+        raise Misconfigured(
+            "node.id is not the name that this node's keys belong to.",
+            "Put the old one back; another name is another node: make it with `bridge init`.",
+        )
+
+
+async def _reopened(directory: Path, settings: Settings) -> Node:
+    """Open a node that was made before. Raises Misconfigured also when what it knew is gone.
+
+    In a new database it would know no partner, take alerts a second time and give its descriptors old numbers.
+    """
+    engine, _, place = settings.database.url.partition(":")
+    file = directory / place
+    if engine == "sqlite" and (not file.exists() or file.stat().st_size == 0):
+        raise Misconfigured(
+            "This node's database is missing.", "Restore it from a backup; a new one would not know what was agreed and sent."
+        )
+    return await Node.open(directory, settings)
+
+
 async def _ask_for_administrator(node: Node) -> None:
     """While a node has no administrator, each start makes the one link that makes the first.
 
-    It goes to stderr for whoever starts the node by hand, and into a file for whoever does not; never into the log,
-    which others read.
+    It goes to the terminal of whoever starts the node by hand, and into a file for whoever does not; never into the
+    log, which others read.
     """
     path = node.directory / RUN / FIRST_ADMINISTRATOR
     path.unlink(missing_ok=True)
@@ -1074,8 +1101,9 @@ async def _ask_for_administrator(node: Node) -> None:
     link = f"{node.settings.node.url.rstrip('/')}/set-up/{secret}"
     _write(path, f"{link}\n".encode(), 0o600)
     log.warning("no-administrator")
-    sys.stderr.write(f"This node has no administrator yet. Open this link within 3 days to become the first:\n  {link}\n")
-    sys.stderr.flush()
+    if sys.stderr.isatty():
+        sys.stderr.write(f"This node has no administrator yet. Open this link within 3 days to become the first:\n  {link}\n")
+        sys.stderr.flush()
 
 
 @contextlib.asynccontextmanager
@@ -1203,7 +1231,7 @@ async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
     try:
         with locked(directory), tempfile.TemporaryDirectory(prefix="bridge-") as private:
             logs.set_up("error", SystemClock(), stream=sys.stderr)
-            node = await Node.open(directory, settings)
+            node = await _reopened(directory, settings)
             try:
                 runner = await _listen_local(node, Path(private) / SOCKET)
                 try:

@@ -1,0 +1,133 @@
+"""The public contract, as a stranger scripts it: real processes on loopback, their files, exit statuses and words."""
+
+# ruff: noqa: S603  the program is started here as people start it, with arguments of these tests alone
+
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-m", "bridge"]
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    # Compiled once, a program that is started so often takes half the time.
+    if not name.startswith("BRIDGE_") and name != "PYTHONDONTWRITEBYTECODE"
+}
+
+
+def bridge(
+    *arguments: str | Path, typed: bytes = b"", umask: int = -1, **environment: str
+) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        input=typed,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        umask=umask,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def init(directory: Path, *more: str, port: int, umask: int = -1) -> "subprocess.CompletedProcess[bytes]":
+    return bridge(
+        *("init", "--json", "--dir", directory, "--node-id", "kent-mash", "--name", "Kent MASH", "--agency", "MASH"),
+        *("--area", "E10000016", "--function", "MASH", "--url", f"http://127.0.0.1:{port}", *more),
+        umask=umask,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A node that was never started, made by someone whose umask takes everything away."""
+    directory = tmp_path_factory.mktemp("contract") / "node"
+    done = init(directory, port=free_port(), umask=0o777)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return directory
+
+
+def test_only_its_owner_may_read_a_node_whatever_the_umask(made: Path) -> None:
+    found = {path.relative_to(made).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in (made, *made.rglob("*"))}
+    assert {"node.toml", "data.db", "keystore.db", "run", "exports"} <= set(found)
+    folders = {".", "run", "exports"}
+    assert {name: mode for name, mode in found.items() if mode != (0o700 if name in folders else 0o600)} == {
+        "node.key": 0o400
+    }
+
+
+def test_init_over_a_node_is_refused_as_json_on_stderr(made: Path) -> None:
+    done = init(made, port=free_port())
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert json.loads(done.stderr)["code"] == "exists"
+
+
+# --- A start that fails ----------------------------------------------------------------------------------------
+
+
+def _edit(old: str, new: str) -> Callable[[Path], None]:
+    def edit(directory: Path) -> None:
+        file = directory / "node.toml"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    return edit
+
+
+def _garble(name: str) -> Callable[[Path], None]:
+    def garble(directory: Path) -> None:
+        pages = bytearray((directory / name).read_bytes())
+        pages[4096 : 4096 * 3] = b"\xa5" * 8192
+        (directory / name).write_bytes(pages)
+
+    return garble
+
+
+def _empty(name: str) -> Callable[[Path], object]:
+    return lambda directory: (directory / name).write_bytes(b"")
+
+
+FAILED_STARTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "key file open to others": (lambda node: (node / "node.key").chmod(0o644), "open to others"),
+    "key file gone": (lambda node: (node / "node.key").unlink(), "key file is missing"),
+    "database gone": (lambda node: (node / "data.db").unlink(), "database is missing"),
+    "database emptied": (_empty("data.db"), "database is missing"),
+    "database garbled": (_garble("data.db"), "damaged"),
+    "keystore gone": (lambda node: (node / "keystore.db").unlink(), "keystore is missing"),
+    "keystore garbled": (_garble("keystore.db"), "damaged"),
+    "unknown key": (_edit("[listen]", "[listen]\nprot = 1"), "listen.prot is not a setting"),
+    "another node's name": (_edit('id = "kent-mash"', 'id = "kent-other"'), "node.id"),
+}
+
+
+def test_a_start_that_fails_has_status_2_and_one_clear_line(made: Path, tmp_path: Path) -> None:
+    def start(name: str) -> "subprocess.CompletedProcess[bytes]":
+        directory = tmp_path / name.replace(" ", "-")
+        shutil.copytree(made, directory)
+        FAILED_STARTS[name][0](directory)
+        return bridge("run", "--dir", directory)
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = dict(zip(FAILED_STARTS, pool.map(start, FAILED_STARTS), strict=True))
+    for name, done in ended.items():
+        told = done.stderr.decode()
+        assert (name, done.returncode, done.stdout) == (name, 2, b""), told
+        assert told.startswith("bridge: "), (name, told)
+        assert FAILED_STARTS[name][1] in told.splitlines()[0], (name, told)
+        assert "Traceback" not in told, name
