@@ -133,7 +133,9 @@ class Rotate:
         if not self._listed("message", now):
             await make_message_keys(self._keys, self._profile, now, self._random)
         await self._load(held.seq if held else 0)
-        if kept is None or held is None or self._due(held, now):
+        # Data from a backup knows an older descriptor than partners do: they take no other than a newer one.
+        behind = held is not None and held.seq < await self._spent()
+        if kept is None or held is None or behind or self._due(held, now):
             await self._issue(held, now)
         else:
             self._publish(held, kept[0], kept[1], now)
@@ -208,10 +210,14 @@ class Rotate:
         rows = [*self._keys.keys("identity"), *self._keys.keys("message"), *self._keys.keys("sealing")]
         self._published = frozenset(row.public for row in rows)
 
+    async def _spent(self) -> int:
+        """The highest number of a descriptor that was given out, as far as the keystore or a restore knows."""
+        spent = [int(row.kid.removeprefix(SPENT)) for row in self._keys.keys("descriptor")]
+        return max([int(await fact(self._db, FLOOR) or 0), *spent])
+
     async def _issue(self, held: Descriptor | None, now: datetime) -> None:
         profile = self._profile
-        spent = [int(row.kid.removeprefix(SPENT)) for row in self._keys.keys("descriptor")]
-        seq = max([held.seq if held else 0, *spent, int(await fact(self._db, FLOOR) or 0)]) + 1
+        seq = max(held.seq if held else 0, await self._spent()) + 1
         now = now.replace(microsecond=0)
         identity = self.identity()
         made = Descriptor(
