@@ -199,11 +199,11 @@ class Address:
         now = self._clock.now()
         return agreements.longest_keeping(self._agreement(leg, leg.node, now)[0], until, now)
 
-    def again(self, step: CarriedStep, carried: Carried, area: str | None) -> routing.Leg:
+    def again(self, step: CarriedStep, carried: Carried, area: str | None) -> tuple[routing.Leg, ...]:
         """Where a recipient that was held, refused or not the right one would go now, by our own registry alone.
 
-        `area` (GSS) is one that a person chose; without it, the one that the recipient was wanted for. Raises Rejected
-        `unknown-area` and what the agreement refuses.
+        `area` (GSS) is one that a person chose; without it, the one that the recipient was wanted for. Several legs
+        where what one node did there is now for several. Raises Rejected `unknown-area` and what the agreement refuses.
         """
         now = self._clock.now()
         on = now.astimezone(UTC).date()
@@ -215,7 +215,8 @@ class Address:
             routing.Need(function, code, step.why or "", "a person chose it" if area else "")
             for function in step.function.split(", ")
         ]
-        return self._agreed_leg(self.routed(needs, on)[0], alert, carried.retention.until, now)
+        until = carried.retention.until
+        return tuple(self._agreed_leg(leg, alert, until, now) for leg in self.routed(needs, on))
 
     def _wanted(self, step: CarriedStep, carried: Carried, alert: Alert) -> str | None:
         """The area that a step's recipient was wanted for.

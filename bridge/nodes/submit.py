@@ -316,15 +316,16 @@ class Submit:
             if not held and not (message.status in _ELSEWHERE and message.code != REROUTED):
                 continue
             step = self._address.step_of(carried, message, row)
-            leg = self._address.again(step, carried, area)
-            if leg.node is None or leg.node == message.partner:
-                continue
+            legs = self._address.again(step, carried, area)
+            if any(leg.node is None or leg.node == message.partner for leg in legs):
+                continue  # not all of it has another recipient yet: the operator still sees it
             over.append(message)
-            if leg.node in holders:
-                continue
-            holders.add(leg.node)
-            made.append(self._copy(row, carried, message, leg, position, now))
-            position += 1
+            for leg in legs:
+                if leg.node is None or leg.node in holders:
+                    continue
+                holders.add(leg.node)
+                made.append(self._copy(row, carried, message, leg, position, now))
+                position += 1
         if not over:
             raise Rejected(
                 "wrong-state",
