@@ -44,11 +44,12 @@ CONTRACT = {
     "init": "", "run": "", "check": "", "demo": "",
     "partner": "invite add fingerprint approve test suspend resume revoke list show",
     "area": "resolve import route",
-    "alert": "send list show timeline",
+    "alert": "send list show timeline withdraw correct",
     "inbox": "list show ack open take close not-ours export",
     "token": "create list revoke",
     "user": "add reset disable enable list",
     "key": "show rotate",
+    "retention": "preview run apply hold release statement",
 }  # fmt: skip
 
 
@@ -504,9 +505,9 @@ def test_a_list_shows_what_is_needed_to_choose_and_no_narrative(node: Told, caps
     node.says("GET /v1/inbox", {"items": [{**ENTRY, "narrative": "Canary"}], "next_cursor": None})
     assert node.bridge("inbox", "list") == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == ["Reference", "From", "Age", "State", "Priority", "About"]
+    assert head.split() == ["Reference", "From", "Age", "State", "Priority", "About", "Mind"]
     assert row.startswith("BR-7KQ2-M9XT  Maidstone Jobcentre  ")
-    assert row.endswith("  Being worked on  Low       Debt or threat")
+    assert row.endswith("  Being worked on  Low       Debt or threat  -")
     assert "Canary" not in row
 
 

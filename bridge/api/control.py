@@ -217,7 +217,29 @@ class Control:
         match = re.fullmatch(r"(20\d\d)-(0[1-9]|1[0-2])", request.query.get("month", ""))
         if match is None:
             raise Rejected("usage", "month must be a year and a month, such as 2026-11.", parameter="month")
-        return answered({"month": match[0], "partners": await self._retain.month(int(match[1]), int(match[2]))})
+        own = self._book.get(self._book.own_id)
+        kept = await self._retain.preview()
+        partners = []
+        for node_id, counts in (await self._retain.month(int(match[1]), int(match[2]))).items():
+            found = self._book.get(node_id)
+            partners.append({"node": node_id, "name": found.descriptor.name if found else node_id, **counts})
+        return answered(
+            {
+                "month": match[0],
+                "made": kept["now"],
+                "node": self._book.own_id,
+                "name": own.descriptor.name if own else self._book.own_id,
+                "partners": partners,
+                "now": {
+                    "received": sum(row["kept"] for row in kept["classes"] if row["side"] == "received"),
+                    "sent": sum(row["kept"] for row in kept["classes"] if row["side"] == "sent"),
+                    "held": sum(row["held"] for row in kept["classes"]),
+                    "overdue": kept["overdue"],
+                    "braked": kept["braked"] is not None,
+                },
+                "kept_by_class": kept["kept_by_class"],
+            }
+        )
 
     @route("GET", "/control/tokens", needs="control", summary="API tokens")
     async def tokens(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "token": ("token", "Access for other systems"),
     "user": ("user", "People who sign in to the pages"),
     "key": ("key", "This node's own keys"),
+    "retention": ("retention", "What is kept and when it goes: previews, deleting, legal holds, statements"),
     "audit": ("audit", "The audit log: verify it, export it"),
     "verify": ("verify", "Check an evidence file, on any machine and without a node"),
     "backup": ("backup", "Back up the node while it runs: data and keystore, encrypted"),

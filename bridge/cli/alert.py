@@ -11,8 +11,9 @@ import click
 from bridge.cli import screen
 from bridge.cli.area import tell_route
 from bridge.cli.client import path_of
-from bridge.cli.command import Group, State, pass_state, read_file, write_private
+from bridge.cli.command import Group, State, pass_state, read_file, words_of, write_private
 from bridge.clock import SystemClock
+from bridge.withdrawals import REASONS, reason_of
 
 NOBODY = "Nobody gets it yet: it is held for the operator of this node."
 
@@ -104,6 +105,9 @@ def show(state: State, reference: str) -> None:
             [
                 ("Sent", screen.when(answer.get("created"))),
                 ("State", answer.get("label") or screen.state(answer.get("status"))),
+                ("Held", "kept beyond its time by a legal hold" if answer.get("held") else None),
+                ("Corrects", answer.get("corrects")),
+                ("Corrected by", answer.get("corrected_by")),
                 ("Home area", "deleted" if answer.get("deleted") else told_home(answer.get("home") or {})),
                 ("Kept until", screen.when(answer.get("kept_until"))),
                 ("Id", answer.get("id")),
@@ -111,6 +115,9 @@ def show(state: State, reference: str) -> None:
         )
         screen.out()
         tell_route(answer.get("route") or [], NOBODY)
+        if answer.get("withdrawal"):
+            screen.out()
+            _tell_withdrawal(answer["withdrawal"])
         if answer.get("timeline"):
             screen.out()
             tell_timeline(answer["timeline"])
@@ -167,6 +174,84 @@ def reroute(state: State, reference: str, area: str | None) -> None:
         tell_route(answer.get("route") or [], NOBODY)
 
     state.show(answer, words)
+
+
+@alert.command()
+@click.argument("reference", metavar="REF")
+@click.option(
+    "--reason", required=True, metavar="R", help="Why, as a code or in its words; `-` reads it from stdin. Only a code is sent."
+)
+@pass_state
+def withdraw(state: State, reference: str, reason: str) -> None:
+    """Take an alert back from everyone who has it. Each marks it at once, deletes it, and says so, signed.
+
+    Calling it again shows who has not answered yet, with the number to ring.
+    """
+    given = {"reason": reason_of(words_of(reason, "reason") or "")}
+    answer = state.node().post(f"/v1/alerts{path_of(reference, 'withdraw')}", json=given)
+
+    def words() -> None:
+        screen.out(f"{screen.text_of(answer.get('reference'))} is withdrawn.")
+        _tell_withdrawal(answer)
+        screen.out()
+        screen.out(f"Who has answered: {state.bridge(f'alert show {reference}')}")
+
+    state.show(answer, words)
+
+
+@alert.command()
+@click.argument("reference", metavar="REF")
+@click.argument("file", metavar="FILE")
+@pass_state
+def correct(state: State, reference: str, file: str) -> None:
+    """Send the alert in FILE (JSON; - for stdin) in the place of one sent before, to everyone who has that one.
+
+    Each of them sees that it replaces the other. It is kept no longer than that.
+    """
+    body = read_file(file, "alert")
+    headers = {"Content-Type": "application/json"}
+    answer = state.node().post(f"/v1/alerts{path_of(reference, 'correct')}", data=body, headers=headers)
+
+    def words() -> None:
+        corrected = screen.text_of(answer.get("reference"))
+        screen.out(f"Sent: {corrected}, in the place of {screen.plain(reference)}.")
+        screen.out()
+        tell_route(answer.get("route") or [], NOBODY)
+        _tell_notices(answer)
+        screen.out()
+        screen.out(f"What becomes of it: {state.bridge(f'alert timeline {corrected}')}")
+
+    state.show(answer, words)
+
+
+def _tell_withdrawal(withdrawal: dict[str, Any]) -> None:
+    """When and why an alert was taken back, and who has deleted it."""
+    reason = str(withdrawal.get("reason") or "")
+    screen.facts([("Withdrawn", screen.when(withdrawal.get("at"))), ("Because", REASONS.get(reason, reason))])
+    holders = withdrawal.get("holders") or []
+    if not holders:
+        screen.out("It had reached nobody.")
+    else:
+        screen.table(
+            ("Holder", "Stands", "If it does not answer, ring"),
+            [(each.get("name") or each.get("node"), _holder(each), _telephone(each)) for each in holders],
+        )
+    for other in withdrawal.get("corrected_by") or []:
+        screen.out(f"Its correction {screen.plain(str(other))} is not withdrawn by this.")
+
+
+def _holder(holder: dict[str, Any]) -> str:
+    if holder.get("deleted"):
+        return f"deleted, {screen.when(holder.get('deleted_at'))}"
+    if holder.get("kept_on_hold"):
+        return "kept there under a legal hold, marked as withdrawn"
+    return "told, has not said that it is deleted" if holder.get("reached") else "NOT REACHED YET"
+
+
+def _telephone(holder: dict[str, Any]) -> str:
+    return ", ".join(
+        screen.plain(str(holder[part])) for part in ("telephone", "desk", "hours") if holder.get(part)
+    )
 
 
 def tell_timeline(entries: list[dict[str, Any]]) -> None:

@@ -18,6 +18,8 @@ from bridge.cli.client import path_of
 from bridge.cli.command import Command, Group, State, pass_state
 from bridge.clock import SystemClock
 from bridge.errors import BridgeError, Misconfigured
+from bridge.retention import WARNINGS
+from bridge.withdrawals import REASONS
 
 
 @click.group(cls=Group)
@@ -40,7 +42,7 @@ def list_(state: State, wanted: str | None, limit: int, every: bool) -> None:
             return
         now = SystemClock().now()
         screen.table(
-            ("Reference", "From", "Age", "State", "Priority", "About"),
+            ("Reference", "From", "Age", "State", "Priority", "About", "Mind"),
             [
                 (
                     each.get("reference"),
@@ -49,6 +51,7 @@ def list_(state: State, wanted: str | None, limit: int, every: bool) -> None:
                     screen.state(each.get("state")),
                     screen.label("priority", each.get("priority")),
                     screen.labels("kind", each.get("kinds")),
+                    _mind(each),
                 )
                 for each in items
             ],
@@ -273,7 +276,9 @@ def _tell(answer: dict[str, Any]) -> None:
             ("Caveat", grading.get("caveat_text")),
             ("Asked of you", _known(screen.label("ask", said.get("ask")))),
             ("By", said.get("by_when")),
-            ("Kept until", screen.when(answer.get("kept_until"))),
+            ("Kept until", _until(answer)),
+            ("Corrects", answer.get("corrects")),
+            ("Replaced by", answer.get("superseded_by")),
             ("Not shown to you", answer.get("withheld")),
         ]
     )
@@ -315,4 +320,39 @@ def _state(alert: dict[str, Any]) -> str:
         told = f"{told}: {screen.label('outcome', alert['outcome'])}"
     if alert.get("taken_by"):
         told = f"{told}, taken by {screen.plain(str(alert['taken_by']))}"
-    return f"{told}; withdrawn by the sender" if alert.get("withdrawn") else told
+    if alert.get("deleted_because") == "expired":
+        told = f"{told}: its time was over"
+    return f"{told}; {_withdrawn(alert)}" if alert.get("withdrawn") else told
+
+
+def _withdrawn(alert: dict[str, Any]) -> str:
+    reason = REASONS.get(str(alert.get("withdrawn_because") or ""))
+    return f"withdrawn by the sender: {reason[0].lower()}{reason[1:]}" if reason else "withdrawn by the sender"
+
+
+def _until(alert: dict[str, Any]) -> str:
+    if alert.get("held"):
+        return "two people end the legal hold on it"
+    left = alert.get("days_left")
+    told = screen.when(alert.get("kept_until"))
+    return told if left is None else f"{told} ({_days(left)})"
+
+
+def _days(left: int) -> str:
+    return "less than a day is left" if left == 0 else "1 day is left" if left == 1 else f"{left} days are left"
+
+
+def _mind(alert: dict[str, Any]) -> str:
+    """What must be known before anybody acts on an alert: that it is taken back, replaced, held, or gone soon."""
+    left = alert.get("days_left")
+    told = [
+        "WITHDRAWN" if alert.get("withdrawn") else "",
+        "REPLACED by a corrected alert" if alert.get("superseded_by") else "",
+        "corrects another" if alert.get("corrects") else "",
+        "legal hold" if alert.get("held") else "",
+    ]
+    if alert.get("unread_ending"):
+        told.append(f"NOT READ, {_days(int(left or 0))}")
+    elif left is not None and left < max(WARNINGS):
+        told.append(_days(left))
+    return "; ".join(part for part in told if part)
