@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import socket
-import statistics
 import struct
 import sys
 import time
@@ -24,7 +23,7 @@ from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.nodes import app
-from bridge.nodes.transport import Answer, Endpoint, Transport
+from bridge.nodes.transport import Transport
 from bridge.storage import settlement
 
 PATIENCE = 120.0  # seconds after which alerts that have no receipt are a failure
@@ -33,17 +32,19 @@ PATIENCE = 120.0  # seconds after which alerts that have no receipt are a failur
 class CountingTransport(Transport):
     """The node's own HTTP client, which also remembers its sockets, so that the kernel can be asked for their bytes."""
 
-    sockets: list[socket.socket] = []
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._opened: list[socket.socket] = []
 
     def _guard(self, info: tuple[Any, ...]) -> socket.socket:
         made = super()._guard(info)
-        self.sockets.append(made)
+        self._opened.append(made)
         return made
 
     def bytes(self) -> tuple[int, int]:
         """Bytes sent and acknowledged, and bytes received, over all connections that are open: TLS and HTTP included."""
         sent = received = 0
-        for each in self.sockets:
+        for each in self._opened:
             with contextlib.suppress(OSError):
                 told = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
                 acked, got = struct.unpack_from("<QQ", told, 120)  # tcpi_bytes_acked, tcpi_bytes_received

@@ -73,7 +73,7 @@ def rate(work: Callable[[], None], seconds: float) -> float:
 def crypto_rates(seconds: float) -> tuple[float, float]:
     """Alerts a second that sealing, and that opening, allow, both at work at the same time in processes of their own."""
     sides_ = [
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603  this very file
             [sys.executable, __file__, side, str(seconds)],
             stdout=subprocess.PIPE,
             text=True,
@@ -100,6 +100,7 @@ class Disk:
         return time.perf_counter() - begun
 
     def close(self) -> None:
+        """Let go of the file."""
         self._file.close()
 
 
@@ -141,6 +142,7 @@ class Post:
         return time.perf_counter() - begun
 
     async def close(self) -> None:
+        """End the connection and the server."""
         await self._session.close()
         if self._server.stdin is not None:
             self._server.stdin.close()
@@ -166,7 +168,9 @@ async def _serve() -> None:
         context.load_cert_chain(pem.name, password=password)
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     print(runner.addresses[0][1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started us has gone
+    await asyncio.get_running_loop().run_in_executor(
+        None, sys.stdin.read
+    )  # until whoever started us has gone
     await runner.cleanup()
 
 

@@ -42,6 +42,7 @@ class Place:
 
     @property
     def url(self) -> str:
+        """Where partners reach it."""
         return f"https://127.0.0.1:{self.port}"
 
 
@@ -53,7 +54,9 @@ def free_port() -> int:
         return port
 
 
-def make(directory: Path, node_id: str, name: str, area: str, functions: Sequence[str], port: int = 0) -> Place:
+def make(
+    directory: Path, node_id: str, name: str, area: str, functions: Sequence[str], port: int = 0
+) -> Place:
     """A new node with default settings but for the quota, on loopback; `port` 0 takes a free one."""
     place = Place(node_id, directory, port or free_port())
     node = Node(
@@ -133,7 +136,7 @@ class Process:
         self.log = place.directory.with_name(place.directory.name + ".log")
         run = command or ("-m", "bridge", "run", "--dir", str(place.directory))
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(
+            self.popen = subprocess.Popen(  # noqa: S603  our own program
                 [sys.executable, *run],
                 stderr=log,
                 cwd=ROOT,
@@ -143,6 +146,7 @@ class Process:
 
     @property
     def pid(self) -> int:
+        """Of the process."""
         return self.popen.pid
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> None:
@@ -174,7 +178,11 @@ class Process:
     def rss(self) -> float:
         """Resident memory in MB (10^6 bytes)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) * 1024 / 1e6
+        return (
+            next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+            * 1024
+            / 1e6
+        )
 
 
 def answers(place: Place) -> bool:
@@ -236,7 +244,9 @@ class Line:
     ) -> tuple[int, bytes]:
         """One request: status and body."""
         if self._writer is None or self._reader is None:
-            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._place.port, ssl=tls())
+            self._reader, self._writer = await asyncio.open_connection(
+                "127.0.0.1", self._place.port, ssl=tls()
+            )
         head = [
             f"{method} {path} HTTP/1.1",
             f"Host: 127.0.0.1:{self._place.port}",
@@ -249,11 +259,15 @@ class Line:
         answer = await self._reader.readuntil(b"\r\n\r\n")
         status = int(answer.split(b" ", 2)[1])
         length = next(
-            int(line.split(b":")[1]) for line in answer.split(b"\r\n") if line.lower().startswith(b"content-length")
+            int(line.split(b":")[1])
+            for line in answer.split(b"\r\n")
+            if line.lower().startswith(b"content-length")
         )
         return status, await self._reader.readexactly(length)
 
-    async def json(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Any:
+    async def json(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> Any:
         """The decoded answer; RuntimeError for any status but a success."""
         status, answer = await self.ask(method, path, body, headers)
         if not 200 <= status < 300:
@@ -261,6 +275,7 @@ class Line:
         return json.loads(answer)
 
     async def close(self) -> None:
+        """Close the connection; the next request opens another."""
         if self._writer is not None:
             self._writer.close()
             with contextlib.suppress(OSError, asyncio.TimeoutError):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import random
+import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +20,7 @@ import pair
 
 from bridge import alerts, wire
 from bridge.alerts import Carried, CarriedRetention
+from bridge.audit import Event
 from bridge.clock import SystemClock, end_of, millis
 from bridge.crypto import merkle
 from bridge.crypto.signed import ENVELOPE, RECEIPTS, digest
@@ -33,7 +34,7 @@ from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.storage import audit, inbox, outbox, receipts, seen, sent, settlement
 from bridge.storage.contents import CONTENT, Contents
 
-TURNS = 150
+WARM_UP = 5
 PAGE = 50
 A_UNIT = 320  # alerts
 AN_ENVELOPE = 64
@@ -43,12 +44,20 @@ OPEN_ONE_IN = 40  # most of what is stored was closed long ago
 class Here:
     """Delivers a node's envelopes to the node itself, without a network: an alert for an area that it serves."""
 
-    node: Node
+    def __init__(self) -> None:
+        self.node: Node | None = None
 
-    async def __call__(
-        self, endpoint: Endpoint, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    async def __call__(  # the seam of bridge.nodes.transport.Call
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
     ) -> Answer:
-        if path == "/node/v1/envelopes":
+        """See :class:`bridge.nodes.transport.Call`."""
+        del endpoint, method, headers
+        if self.node is not None and path == "/node/v1/envelopes":
             return Answer(200, await self.node.receive.envelopes(body))
         return Answer(404, b"")
 
@@ -110,7 +119,7 @@ class Filled:
                         inbox.Item(
                             seq=0, message_id=message_id, alert_id=alert_id, reference=carried.reference, partner=own,
                             type=MessageType.ALERT, envelope_id=b"", position=0, exercise=0, received_at=at,
-                            state=Status.RECEIVED if random.randrange(OPEN_ONE_IN) == 0 else Status.CLOSED, state_at=at,
+                            state=Status.RECEIVED if _number(message_id, OPEN_ONE_IN) == 0 else Status.CLOSED, state_at=at,
                             version=1, code=None, actor=None, retention=plan.alert.retention.class_, retain_until=kept,
                             bucket_day=plan.kept_until.isoformat(), wrapped_key=wrapped,
                             content=key.seal(CONTENT, pack_received(message)),
@@ -145,27 +154,50 @@ class Filled:
                     receipt = hashlib.sha256(document).digest()
                     leaves = b"".join(leaf for *_, leaf in some)
                     await sent.add_alerts(tx, [row for row, *_ in some])
-                    await sent.add_messages(tx, [row._replace(envelope_id=envelope_id) for _, row, *_ in some])
+                    await sent.add_messages(
+                        tx, [row._replace(envelope_id=envelope_id) for _, row, *_ in some]
+                    )
                     envelope = outbox.Envelope(
-                        envelope_id, own, header, None, sealed_digest, signatures, name, leaves, 0, at, at, 1, 0, at
+                        envelope_id,
+                        own,
+                        header,
+                        None,
+                        sealed_digest,
+                        signatures,
+                        name,
+                        leaves,
+                        0,
+                        at,
+                        at,
+                        1,
+                        0,
+                        at,
                     )
                     await outbox.add_envelopes(tx, [(envelope, [])])
                     await receipts.add(tx, [receipts.Receipt(receipt, own, document, signed, at)])
                     await sent.add_statements(
-                        tx, [sent.Statement(row.id, Status.RECEIVED, at, None, None, receipt, at) for _, row, *_ in some]
+                        tx,
+                        [
+                            sent.Statement(row.id, Status.RECEIVED, at, None, None, receipt, at)
+                            for _, row, *_ in some
+                        ],
                     )
                     await inbox.add(tx, [row._replace(envelope_id=envelope_id) for _, _, row, _ in some])
                     await inbox.add_arrivals(
-                        tx, [inbox.Arrival(envelope_id, own, header, sealed_digest, signatures, leaves, 1, at)]
+                        tx,
+                        [inbox.Arrival(envelope_id, own, header, sealed_digest, signatures, leaves, 1, at)],
                     )
                     await seen.add(
                         tx,
                         [
                             seen.Seen(envelope_id, own, name, "received", document, 2**52),
-                            *(seen.Seen(row.id, own, leaf, "received", None, 2**52) for _, row, _, leaf in some),
+                            *(
+                                seen.Seen(row.id, own, leaf, "received", None, 2**52)
+                                for _, row, _, leaf in some
+                            ),
                         ],
                     )
-                    await audit.append(tx, [_record(row.id) for row, *_ in some], at)
+                    await audit.append(tx, [Event("alert:sent", "measure", row.id) for row, *_ in some], at)
 
     async def insert(self) -> None:
         """One alert, from submission to the stored receipt: every row that an alert leaves at both ends."""
@@ -180,7 +212,7 @@ class Filled:
 
     async def page(self, newest: int) -> None:
         """A page of the inbox, from anywhere in it."""
-        found = await self.node.acknowledge.page(random.randrange(max(1, newest - PAGE)), PAGE)
+        found = await self.node.acknowledge.page(_anywhere(newest - PAGE), PAGE)
         if len(found.items) != PAGE:
             raise RuntimeError("the page is not full")
 
@@ -188,55 +220,75 @@ class Filled:
         """The first page of what nobody has acknowledged."""
         await self.node.acknowledge.page(0, PAGE, (Status.RECEIVED,))
 
+    async def two_states_page(self, newest: int) -> None:
+        """A page of what is new or closed: nearly all there is."""
+        await self.node.acknowledge.page(_anywhere(newest // 2), PAGE, (Status.RECEIVED, Status.CLOSED))
+
     async def sent_page(self, newest: int) -> None:
         """A page of the alerts sent."""
-        await self.node.follow.page(random.randrange(PAGE + 1, newest), PAGE)
+        await self.node.follow.page(newest - _anywhere(newest - PAGE - 1), PAGE)
 
 
-def _record(alert_id: str) -> "audit.Event":
-    return audit.Event("alert:sent", "measure", alert_id)
+def _number(drawn: bytes, below: int) -> int:
+    """A number from random bytes."""
+    return int.from_bytes(drawn[:8], "big") % below
+
+
+def _anywhere(below: int) -> int:
+    return secrets.randbelow(max(1, below))
 
 
 async def measure(
-    directory: Path, few: int, many: int, say: Callable[[str], None]
+    directory: Path, few: int, many: int, turns: int, say: Callable[[str], None]
 ) -> dict[str, tuple[float, float]]:
-    """Median seconds of each piece of work, with `few` and with `many` alerts stored."""
+    """Median seconds of each piece of work over so many turns, with `few` and with `many` alerts stored."""
     async with contextlib.AsyncExitStack() as stack:
         nodes: list[Filled] = []
         for count in (few, many):
             node_id = f"croydon-{count}"
             place = await asyncio.to_thread(
-                pair.make, directory / node_id, node_id, "Croydon MASH", "E09000008", ("MASH", "YJS", "LA_CSP")
+                pair.make,
+                directory / node_id,
+                node_id,
+                "Croydon MASH",
+                "E09000008",
+                ("MASH", "YJS", "LA_CSP"),
             )
             here = Here()
-            here.node = await Node.open(place.directory, pair.settings_of(place), call=here)
-            stack.push_async_callback(here.node.close)
-            filled = Filled(here.node)
+            node = here.node = await Node.open(place.directory, pair.settings_of(place), call=here)
+            stack.push_async_callback(node.close)
+            filled = Filled(node)
             await filled.fill(count, say)
-            await here.node.start()
+            await node.start()
             nodes.append(filled)
         newest = [await each.newest() for each in nodes]
         say("many stored alerts: inserts and pages")
         work: dict[str, Sequence[Callable[[], Awaitable[None]]]] = {
             "submit, deliver, store, receipt": [each.insert for each in nodes],
             f"inbox page of {PAGE}, anywhere": [
-                lambda each=each, last=last: each.page(last) for each, last in zip(nodes, newest, strict=True)  # type: ignore[misc]
+                lambda each=each, last=last: each.page(last)
+                for each, last in zip(nodes, newest, strict=True)  # type: ignore[misc]
             ],
             "first page of what is new": [each.open_page for each in nodes],
+            f"page of {PAGE}, new or closed": [
+                lambda each=each, last=last: each.two_states_page(last)  # type: ignore[misc]
+                for each, last in zip(nodes, newest, strict=True)
+            ],
             f"page of {PAGE} alerts sent": [
-                lambda each=each, last=last: each.sent_page(last) for each, last in zip(nodes, newest, strict=True)  # type: ignore[misc]
+                lambda each=each, last=last: each.sent_page(last)
+                for each, last in zip(nodes, newest, strict=True)  # type: ignore[misc]
             ],
         }
-        return {name: await _in_turns(both) for name, both in work.items()}
+        return {name: await _in_turns(both, turns) for name, both in work.items()}
 
 
-async def _in_turns(both: Sequence[Callable[[], Awaitable[None]]]) -> tuple[float, float]:
+async def _in_turns(both: Sequence[Callable[[], Awaitable[None]]], turns: int) -> tuple[float, float]:
     """Medians of two pieces of work done in turns, so that whatever else the machine does meets both."""
     times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(TURNS + 10):
+    for turn in range(turns + WARM_UP):
         for which in (0, 1) if turn % 2 else (1, 0):
             begun = time.perf_counter()
             await both[which]()
-            if turn >= 10:
+            if turn >= WARM_UP:
                 times[which].append(time.perf_counter() - begun)
     return statistics.median(times[0]), statistics.median(times[1])
