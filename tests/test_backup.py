@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import zlib
 from collections.abc import AsyncIterator
@@ -195,15 +196,16 @@ def bytes_under(*places: Path) -> dict[str, bytes]:
     return found
 
 
-def spread(name: str, data: bytes) -> list[bytes]:
+def spread(data: bytes) -> list[bytes]:
     """The bytes of a file, and what unpacks from them."""
     out = [data]
-    for at in range(len(data) - 1):
-        if data[at : at + 2] in {b"\x78\x9c", b"\x78\xda", b"\x1f\x8b"}:
-            try:
-                out.append(gzip.decompress(data[at:]) if data[at] == 0x1F else zlib.decompressobj().decompress(data[at:]))
-            except (zlib.error, OSError, EOFError):
-                continue
+    for marker in (b"\x78\x9c", b"\x78\xda", b"\x1f\x8b"):
+        at = data.find(marker)
+        while at >= 0:
+            with contextlib.suppress(zlib.error, OSError, EOFError):
+                piece = data[at : at + 65_536]
+                out.append(gzip.decompress(piece) if marker[0] == 0x1F else zlib.decompressobj().decompress(piece))
+            at = data.find(marker, at + 1)
     return out
 
 
@@ -211,7 +213,7 @@ def seen(*places: Path) -> list[str]:
     return [
         name
         for name, data in bytes_under(*places).items()
-        if any(form in piece for piece in spread(name, data) for form in forms(CANARY))
+        if any(form in piece for piece in spread(data) for form in forms(CANARY))
     ]
 
 
