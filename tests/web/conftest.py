@@ -14,5 +14,5 @@ def quarry(tmp_path_factory: pytest.TempPathFactory) -> Quarry:
 async def house(tmp_path: Path, quarry: Quarry) -> AsyncIterator[House]:
     """A new node with nobody in it."""
     await quarry.copy(KENT, tmp_path / "kent")
-    async with opened(tmp_path / "kent", KENT) as made:
+    async with opened(tmp_path / "kent", KENT, host="localhost") as made:
         yield made

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -196,9 +197,14 @@ class House:
 
 
 @asynccontextmanager
-async def opened(directory: Path, settings: Settings, clock: Watch | None = None) -> AsyncIterator[House]:
-    """The node in `directory` at work at a free port of this machine."""
+async def opened(
+    directory: Path, settings: Settings, clock: Watch | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[House]:
+    """The node in `directory` at work at a free port of this machine; its url says the same host and port."""
     clock = clock or Watch()
+    waiting = socket.create_server(("127.0.0.1", 0))
+    base = f"http://{host}:{waiting.getsockname()[1]}"
+    settings = msgspec.structs.replace(settings, node=msgspec.structs.replace(settings.node, url=base))
     node = await Node.open(directory, settings, clock=clock, call=nobody_answers)
     runner = None
     try:
@@ -206,10 +212,8 @@ async def opened(directory: Path, settings: Settings, clock: Watch | None = None
         node.shell().attach(app)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        house = House(node, f"http://127.0.0.1:{port}", clock)
+        await web.SockSite(runner, waiting).start()
+        house = House(node, base, clock)
         try:
             yield house
         finally:
@@ -217,6 +221,7 @@ async def opened(directory: Path, settings: Settings, clock: Watch | None = None
     finally:
         if runner is not None:
             await runner.cleanup()
+        waiting.close()
         await node.close()
 
 
