@@ -2,14 +2,17 @@
 
 # ruff: noqa: S603  the program is started here as people start it, with arguments of these tests alone
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -131,3 +134,69 @@ def test_a_start_that_fails_has_status_2_and_one_clear_line(made: Path, tmp_path
         assert told.startswith("bridge: "), (name, told)
         assert FAILED_STARTS[name][1] in told.splitlines()[0], (name, told)
         assert "Traceback" not in told, name
+
+
+# --- A node at work --------------------------------------------------------------------------------------------
+
+
+class Running:
+    """A node's own process, and what comes out of its port."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory, self.port = directory, port
+        self.log = directory.parent / "log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([*PROGRAM, "run", "--dir", directory], stderr=log, env=ENVIRONMENT)
+        until = time.monotonic() + 30
+        while b" 200 " not in self.said(b"GET /readyz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, "the node is not ready"
+            time.sleep(0.05)
+
+    def said(self, sent: bytes) -> bytes:
+        """All that the node says to these bytes before it ends the connection."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+            line.sendall(sent)
+            return b"".join(iter(lambda: line.recv(65536), b""))
+        return b""
+
+
+@pytest.fixture(scope="module")
+def running(made: Path) -> Iterator[Running]:
+    port = int(re.findall(r"(?m)^port = (\d+)$", (made / "node.toml").read_text())[0])
+    node = Running(made, port)
+    try:
+        yield node
+    finally:
+        node.process.kill()
+        node.process.wait()
+
+
+CANARY = b"Quetzalcoatlus"
+NO_REQUESTS = {
+    "another protocol": b"\x00\xff" + CANARY + b"\r\n\r\n",
+    "header too long": b"GET / HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer " + CANARY * 1000 + b"\r\n\r\n",
+    "address too long": b"GET /" + CANARY * 1000 + b" HTTP/1.1\r\nHost: node\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: node\r\nContent-Length: 1\r\nContent-Length: " + CANARY + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", NO_REQUESTS.values(), ids=NO_REQUESTS)
+def test_what_is_no_request_gets_a_problem_document_that_quotes_nothing(sent: bytes, running: Running) -> None:
+    head, _, body = running.said(sent).partition(b"\r\n\r\n")
+    assert b" 400 " in head.splitlines()[0]
+    assert b"application/problem+json" in head
+    assert b"aiohttp" not in head
+    assert json.loads(body)["code"] == "malformed"
+    assert CANARY not in head + body + running.log.read_bytes()
+
+
+def test_every_line_of_the_log_is_json_and_a_stop_takes_less_than_5_seconds(running: Running) -> None:
+    assert bridge("run", "--dir", running.directory).returncode == 2  # the folder has its one process
+    running.process.terminate()
+    started = time.monotonic()
+    assert running.process.wait(10) == 0
+    assert time.monotonic() - started < 5
+    events = [json.loads(line)["event"] for line in running.log.read_text().splitlines()]
+    assert (events[0], events[-1]) == ("started", "stopping")
+    assert bridge("alert", "list", "--dir", running.directory).returncode == 4

@@ -82,6 +82,53 @@ def application(
     return app
 
 
+class Runner(web.AppRunner):
+    """Serves an application as aiohttp does, but for what is no HTTP request: see :class:`_Connection`."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        options = made._kwargs  # noqa: SLF001  the library has no other door to them
+        return _Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            **options,
+        )
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    """Answers in our form what no route has seen: the library would quote what came, and say its own version."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002  it may hold what came
+        message: str | None = None,  # noqa: ARG002  likewise
+    ) -> web.StreamResponse:
+        """The answer to bytes that are no request, or to a fault outside every handler; the connection ends with it."""
+        if request.writer.output_size > 0:
+            raise ConnectionError
+        error = Malformed("HTTP request") if status < 500 else _fault()
+        answer = problems.response(error, status)
+        answer.headers["Server"] = "bridge"
+        answer.force_close()
+        return answer
+
+
+def _fault() -> BridgeError:
+    return BridgeError(
+        "internal", "Something is wrong on this node.", "Nothing was lost. Ask its administrator to look."
+    )
+
+
 _DEADLINES: web.AppKey[Deadlines] = web.AppKey("deadlines", Deadlines)
 
 
@@ -114,11 +161,7 @@ def _guarded(
             raise
         except Exception:
             log.exception("request-failed", route=marked.path)
-            return problems.response(
-                BridgeError(
-                    "internal", "Something is wrong on this node.", "Nothing was lost. Ask its administrator to look."
-                )
-            )
+            return problems.response(_fault())
         finally:
             metrics.inc("bridge_requests_total", route=marked.path, outcome=outcome)
         return answer

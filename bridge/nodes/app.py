@@ -36,7 +36,18 @@ import bridge
 from bridge import agreements, areas, logs, registry, vocabulary
 from bridge.api.consumers import Consumers
 from bridge.api.control import Control, Operations
-from bridge.api.door import Cursors, Deadlines, Handler, Route, Who, answered, application, route, routes_of
+from bridge.api.door import (
+    Cursors,
+    Deadlines,
+    Handler,
+    Route,
+    Runner,
+    Who,
+    answered,
+    application,
+    route,
+    routes_of,
+)
 from bridge.api.evidence import Evidence, Head, Keeping
 from bridge.api.peers import Peers
 from bridge.api.people import People
@@ -1177,7 +1188,7 @@ async def _listen_local(node: Node, path: Path) -> web.AppRunner:
 
 
 async def _runner(app: web.Application, settings: Settings) -> web.AppRunner:
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         access_log=None,
         keepalive_timeout=max(15.0, settings.limits.header_seconds),
