@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 import structlog.testing
 from county import FAULTS, HELLO, County, StillLoop, Templates, alert
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -44,6 +44,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.told: list[str] = []  # alerts that a caller was told of
         self.state: dict[str, Status] = {}  # what the recipient did last with each that it holds
         self.gone = timedelta(0)
+        self.back = 0
         self.logs = structlog.testing.capture_logs()
         self.logged: list[Any] = self.logs.__enter__()
 
@@ -119,7 +120,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(minutes=st.integers(1, 4))
     def the_clock_is_set_back(self, minutes: int) -> None:
-        self.county.clock.jump(minutes=-minutes, wall_only=True)
+        # By more than ten minutes in all, what was sealed before is of the future, and rightly refused.
+        if self.back + minutes <= 8:
+            self.back += minutes
+            self.county.clock.jump(minutes=-minutes, wall_only=True)
 
     @rule()
     def keys_are_tended(self) -> None:
@@ -197,6 +201,8 @@ AnyOrder.TestCase.settings = settings(
     stateful_step_count=20,
     deadline=None,
     database=None,
+    derandomize=True,
+    phases=[Phase.generate],  # for a failure that is hard to read, add Phase.shrink
     suppress_health_check=list(HealthCheck),
 )
 TestAnyOrder = AnyOrder.TestCase

@@ -61,7 +61,7 @@ async def test_a_later_receipt_arrives_whatever_happens_to_it(county: County, fa
     same_bytes(county, "luton-jcp")
 
 
-@each_fault
+@pytest.mark.parametrize("fault", MANY)
 async def test_a_fault_of_a_greeting_stops_nothing(county: County, fault: str) -> None:
     await county.add("luton-jcp", "luton-mash", start=False)
     county.wire.next(FAULTS[fault], times=2, path=HELLO)

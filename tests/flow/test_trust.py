@@ -184,8 +184,8 @@ async def test_an_answer_signed_with_a_key_that_nobody_was_told_of_is_understood
 async def test_over_a_year_of_rotations_every_alert_arrives_and_old_seeds_are_destroyed(county: County) -> None:
     await county.add(JCP, MASH)
     sent = []
-    for _ in range(36):
-        county.clock.jump(days=10)
+    for _ in range(18):
+        county.clock.jump(days=20)
         for name in (JCP, MASH):
             await county[name].rotate.tend()
         sent.append(await county.send(JCP, alert()))
@@ -295,18 +295,18 @@ def weak(alg: str, raw: bytes, node_id: str = "kent-mash") -> PublishedKey:
     return PublishedKey(kid(alg, node_id, raw).hex(), alg, wire.encode_b64(raw), descriptors.NOW, until)
 
 
-@pytest.mark.parametrize("encoding", SMALL_ORDER)
 @pytest.mark.parametrize("use", ["message_keys", "identity_keys"])
-async def test_a_key_of_small_order_never_enters_the_registry(county: County, encoding: str, use: str) -> None:
+async def test_no_key_of_small_order_enters_the_registry(county: County, use: str) -> None:
     await county.add(JCP)
-    key = weak(ED25519, bytes.fromhex(encoding))
     plain = stranger()
-    keys = (key,) if use == "message_keys" else (key, *plain.identity_keys[1:])
-    invite = wire.encode_invite(words(msgspec.structs.replace(plain, **{use: keys})))
-    with pytest.raises(Rejected) as refused:
-        await county[JCP].enrol.add(invite, "a-first")
-    assert refused.value.code == "weak-key"
-    assert county.events(JCP) == {("unknown", "weak-key"): 1}
+    for count, encoding in enumerate(SMALL_ORDER, 1):
+        key = weak(ED25519, bytes.fromhex(encoding))
+        keys = (key,) if use == "message_keys" else (key, *plain.identity_keys[1:])
+        invite = wire.encode_invite(words(msgspec.structs.replace(plain, **{use: keys})))
+        with pytest.raises(Rejected) as refused:
+            await county[JCP].enrol.add(invite, "a-first")
+        assert refused.value.code == "weak-key", encoding
+        assert county.events(JCP) == {("unknown", "weak-key"): count}
     assert county[JCP].book.get("kent-mash") is None
 
 
