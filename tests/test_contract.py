@@ -102,17 +102,10 @@ def _garble(name: str) -> Callable[[Path], None]:
     return garble
 
 
-def _empty(name: str) -> Callable[[Path], object]:
-    return lambda directory: (directory / name).write_bytes(b"")
-
-
 FAILED_STARTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "key file open to others": (lambda node: (node / "node.key").chmod(0o644), "open to others"),
-    "key file gone": (lambda node: (node / "node.key").unlink(), "key file is missing"),
     "database gone": (lambda node: (node / "data.db").unlink(), "database is missing"),
-    "database emptied": (_empty("data.db"), "database is missing"),
     "database garbled": (_garble("data.db"), "damaged"),
-    "keystore gone": (lambda node: (node / "keystore.db").unlink(), "keystore is missing"),
     "keystore garbled": (_garble("keystore.db"), "damaged"),
     "unknown key": (_edit("[listen]", "[listen]\nprot = 1"), "listen.prot is not a setting"),
     "another node's name": (_edit('id = "kent-mash"', 'id = "kent-other"'), "node.id"),
@@ -200,3 +193,15 @@ def test_every_line_of_the_log_is_json_and_a_stop_takes_less_than_5_seconds(runn
     events = [json.loads(line)["event"] for line in running.log.read_text().splitlines()]
     assert (events[0], events[-1]) == ("started", "stopping")
     assert bridge("alert", "list", "--dir", running.directory).returncode == 4
+
+
+def test_a_clock_far_from_the_last_time_known_is_told_by_check(running: Running, tmp_path: Path) -> None:
+    assert running.process.poll() is not None
+    shutil.copytree(running.directory, tmp_path / "node")
+    ahead = "import time\nreal = time.time\ntime.time = lambda: real() + 86_400 * 10\n"
+    (tmp_path / "sitecustomize.py").write_text(ahead)
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    done = bridge("check", "--json", "--dir", tmp_path / "node", PYTHONPATH=paths)
+    failed = {step["step"]: step["detail"] for step in json.loads(done.stdout)["steps"] if step["ok"] is False}
+    assert (done.returncode, list(failed)) == (1, ["deleting"])
+    assert "retention release --clock" in failed["deleting"]

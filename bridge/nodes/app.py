@@ -761,6 +761,10 @@ class Node:
         steps.append(
             Check("clock", not ahead, "earlier than alerts already sent" if ahead else f"{now:%d %B %Y %H:%M} UTC")
         )
+        if self.retain.brake is not None:
+            steps.append(
+                Check("deleting", False, "waits, for the clock is in doubt: if it is right, `bridge retention release --clock`")
+            )
         disputes = self.checkpoint.disputes()
         steps.append(Check("audit log", not disputes, " ".join(disputes) or f"signed up to record {self.checkpoint.size()}"))
         steps += [
