@@ -1,11 +1,11 @@
 """Which areas are served by whom, which by nobody, and which by two who both claim them."""
 
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge import routing, vocabulary
 from bridge.accounts import May
-from bridge.areas import Area
+from bridge.areas import Area, Gazetteer
 from bridge.web.admin.office import Office
 from bridge.web.forms import Form
 from bridge.web.shell import Answer, Page, Table, Visit, page
@@ -30,6 +30,7 @@ class Areas:
 
     def __init__(self, *, office: Office) -> None:
         self._office = office
+        self._known: tuple[Gazetteer, list[_District]] | None = None
 
     @page("GET", "/admin/areas", needs=May.ADMINISTER, summary="Areas: served by whom, gaps, double claims", lists=True)
     async def every(self, visit: Visit) -> Answer:
@@ -75,42 +76,61 @@ class Areas:
         """Every district with who serves it for `function`, by name."""
         gazetteer = self._office.gazetteer()
         coverages = self._office.coverages()
-        districts = gazetteer.areas("district")
-        serving: dict[str, list[routing.Coverage]] = {}
+        serving: dict[str, list[str]] = {}
         for coverage in coverages:
             if coverage.function == function and coverage.on(on):
-                serving.setdefault(gazetteer.renumbered(coverage.area), []).append(coverage)
+                serving.setdefault(gazetteer.renumbered(coverage.area), []).append(coverage.name)
         double = {overlap.code: overlap.nodes for overlap in routing.overlaps(coverages, gazetteer, on, function)}
         names = {coverage.node: coverage.name for coverage in coverages}
-        unserved = {gap.area.code for gap in routing.gaps(coverages, gazetteer, function, on)}
         found = []
-        for district in districts:
-            twice = sorted({node for area in gazetteer.chain(district.code) for node in double.get(area.code, ())})
-            nearest = next((area for area in gazetteer.chain(district.code) if area.code in serving), None)
-            by = [coverage.name for coverage in serving[nearest.code]] if nearest else []
-            state = "twice" if twice else "gap" if district.code in unserved else "served"
-            found.append(self._row(district, state, [names[node] for node in twice] or by, nearest))
+        for district in self._districts(gazetteer):
+            nearest = next((code for code in district.chain if code in serving), "")
+            twice = sorted({names[node] for code in district.chain if code in double for node in double[code]})
+            state = "twice" if twice else "served" if nearest else "gap"
+            by = ", ".join(twice or serving.get(nearest, ()))
+            level = district.levels.get(nearest, "") if state == "served" else ""
+            found.append(
+                {
+                    **district.facts,
+                    "served_by": by,
+                    "way": _(_WAYS[level]) if _WAYS.get(level) else "",
+                    "state": state,
+                    "find": f"{district.find} {by.casefold()}",
+                }
+            )
         return found
 
-    def _row(self, district: Area, state: str, by: list[str], nearest: Area | None) -> dict[str, Any]:
-        gazetteer = self._office.gazetteer()
+    def _districts(self, gazetteer: Gazetteer) -> list["_District"]:
+        """What of each district does not change while the directory stays the same."""
+        if self._known is None or self._known[0] is not gazetteer:
+            self._known = gazetteer, [_district(area, gazetteer) for area in gazetteer.areas("district")]
+        return self._known[1]
 
-        def named(code: str) -> str:
-            area = gazetteer.area(code) if code and code != district.code else None
-            return area.label if area else ""
 
-        row = {
-            "code": district.code,
-            "name": district.label,
-            "within": named(district.upper),
-            "police": named(district.force),
-            "region": named(district.region) or named(district.country) or district.country,
-            "served_by": ", ".join(by) if state != "gap" else "",
-            "way": _(_WAYS.get(str(nearest.level), "")) if nearest and state == "served" else "",
-            "state": state,
-        }
-        row["find"] = " ".join(str(value) for value in row.values()).casefold()
-        return row
+class _District(NamedTuple):
+    facts: dict[str, str]
+    chain: tuple[str, ...]
+    levels: dict[str, str]
+    find: str
+
+
+def _district(area: Area, gazetteer: Gazetteer) -> _District:
+    def named(code: str) -> str:
+        found = gazetteer.area(code) if code and code != area.code else None
+        return found.label if found else ""
+
+    facts = {
+        "code": area.code,
+        "name": area.label,
+        "within": named(area.upper),
+        "police": named(area.force),
+        "region": named(area.region) or named(area.country),
+    }
+    chain = gazetteer.chain(area.code)
+    return _District(
+        facts, tuple(each.code for each in chain), {each.code: str(each.level) for each in chain},
+        " ".join(facts.values()).casefold(),
+    )  # fmt: skip
 
 
 def _shows(row: dict[str, Any], show: str) -> bool:
@@ -121,8 +141,21 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
 
 
+ACROSS = 30
+SQUARE = 12
+
+
+def _squares(districts: list[dict[str, Any]], state: str) -> str:
+    """The squares of the districts in a state, as one path of SVG."""
+    return "".join(
+        f"M{place % ACROSS * SQUARE + 1} {place // ACROSS * SQUARE + 1}h10v10h-10z"
+        for place, row in enumerate(districts)
+        if row["state"] == state
+    )
+
+
 def grid(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The districts of each region as squares in rows of a picture: a region's name, and the state of each district.
+    """The districts of each region as squares in rows of a picture, one path for each state.
 
     Not where they lie but how many: the table beneath it says everything that the picture does.
     """
@@ -132,7 +165,9 @@ def grid(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "region": region,
-            "districts": districts,
+            "paths": {state: _squares(districts, state) for state in ("served", "twice", "gap")},
+            "width": min(len(districts), ACROSS) * SQUARE,
+            "height": -(-len(districts) // ACROSS) * SQUARE,
             "served": sum(1 for row in districts if row["state"] == "served"),
             "total": len(districts),
         }

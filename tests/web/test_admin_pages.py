@@ -1,0 +1,161 @@
+"""What administrators do without a shell: partners with two pairs of eyes, areas, people, tokens, the audit log."""
+
+from pathlib import Path
+
+import msgspec
+from house import ESSEX, House, Quarry, Someone, opened, settings_of, words_of
+
+from bridge.nodes.app import Node
+
+
+async def invitation(quarry: Quarry, to: Path) -> tuple[str, str]:
+    await quarry.copy(ESSEX, to)
+    node = await Node.open(to, ESSEX)
+    try:
+        return node.enrol.invite().decode(), words_of(node)
+    finally:
+        await node.close()
+
+
+async def added(house: House, ada: Someone, invite: str) -> str:
+    await ada.get("/admin/partners/add")
+    return (await ada.post("/admin/partners/add", {"invitation": invite})).url
+
+
+ESSEX_PAGE = "/admin/partners/essex-police"
+
+
+async def test_two_accounts_make_a_partner_active_and_one_does_not(house: House, quarry: Quarry, tmp_path: Path) -> None:
+    invite, words = await invitation(quarry, tmp_path / "essex")
+    ada, bo = await house.someone("administrator", name="Ada Admin"), await house.someone("administrator", name="Bo Boss")
+    assert await added(house, ada, invite) == ESSEX_PAGE
+    page = await ada.get(f"{ESSEX_PAGE}/approve")
+    assert words not in page.words
+    terms = {"functions": "POLICE", "areas": "E23000028", "agreement": "ISA 1", "rang": "yes"}
+    wrong = await ada.post(f"{ESSEX_PAGE}/approve", {**terms, "heard": "one two three"})
+    assert [field for field, _text in wrong.errors] == ["heard"]
+    assert 'value="ISA 1"' in wrong.text
+    first = await ada.post(f"{ESSEX_PAGE}/approve", {**terms, "heard": words.upper()})
+    assert "Approved by one" in first.words
+    await ada.get(f"{ESSEX_PAGE}/approve")
+    again = await ada.post(f"{ESSEX_PAGE}/approve", {**terms, "heard": words})
+    assert "second, different administrator" in again.words
+    assert "Ada Admin approved this partner for: Territorial police force in Essex Police" in (
+        await bo.get(f"{ESSEX_PAGE}/approve")
+    ).words
+    second = await bo.post(f"{ESSEX_PAGE}/approve", {"heard": words, "rang": "yes"})
+    assert "The partner is active." in second.words
+    partner = house.node.book.get("essex-police")
+    assert partner is not None
+    assert [approval.admin for approval in partner.approvals] == [f"person:{ada.id}", f"person:{bo.id}"]
+    assert "The partner is active." not in (await bo.get(ESSEX_PAGE)).words
+
+
+async def test_what_is_no_invitation_is_told_at_the_field(house: House) -> None:
+    ada = await house.someone("administrator")
+    await ada.get("/admin/partners/add")
+    for text, told in (("", "Paste the invitation, or choose its file"), ("{}", "This is not an invitation. Ask the partner to send it again")):
+        assert (await ada.post("/admin/partners/add", {"invitation": text})).errors == [("invitation", told)]
+
+
+async def test_a_test_of_the_connection_says_which_step_fails(house: House, quarry: Quarry, tmp_path: Path) -> None:
+    invite, _words = await invitation(quarry, tmp_path / "essex")
+    ada = await house.someone("administrator")
+    await added(house, ada, invite)
+    seen = await ada.post(f"{ESSEX_PAGE}/test")
+    assert "Not everything is in order." in seen.words
+    assert "Not in order A connection is made" in seen.words
+
+
+async def test_a_partner_is_ended_for_good_only_after_a_tick(house: House, quarry: Quarry, tmp_path: Path) -> None:
+    invite, _words = await invitation(quarry, tmp_path / "essex")
+    ada = await house.someone("administrator")
+    await added(house, ada, invite)
+    await ada.get(f"{ESSEX_PAGE}/revoke")
+    assert (await ada.post(f"{ESSEX_PAGE}/revoke", {})).errors[0][0] == "sure"
+    assert "Ended" in (await ada.post(f"{ESSEX_PAGE}/revoke", {"sure": "yes"})).words
+
+
+async def test_areas_show_who_serves_them_and_what_nobody_does(house: House) -> None:
+    ada = await house.someone("administrator")
+    rows = msgspec.json.decode((await ada.get("/admin/areas.json?team=MASH")).text)["items"]
+    assert len(rows) == 361
+    kent = [row for row in rows if row["state"] == "served"]
+    assert {row["served_by"] for row in kent} == {"Kent MASH"}
+    assert {row["within"] for row in kent} == {"Kent County Council"}
+    assert {row["way"] for row in kent} == {"serves the county"}
+    seen = await ada.get("/admin/areas?team=MASH&show=gaps&q=hartlepool")
+    assert "1 area" in seen.words
+    assert "Hartlepool" in seen.words
+
+
+async def test_a_link_for_somebody_new_is_shown_once_and_opens_their_account(house: House) -> None:
+    ada = await house.someone("administrator")
+    await ada.get("/admin/team/invite")
+    seen = await ada.post("/admin/team/invite", {"name": "Rae Reader", "sign_in": "rae@kent.example", "roles": "receiver", "teams": "MASH"})
+    link = seen.words.split("/set-up/")[1].split()[0]
+    assert link not in (await ada.get("/admin/team")).text
+    rae = house.stranger()
+    assert "Rae Reader" in (await rae.get(f"/set-up/{link}")).words
+    password = "walnut-harbour-mitten"  # noqa: S105  of a person who does not exist
+    seen = await rae.post(f"/set-up/{link}", {"password": password, "again": password})
+    assert seen.status == 200
+    person = await house.node.sign_in.find("rae@kent.example")
+    assert (person.state, person.roles, person.teams) == ("active", ("receiver",), ("MASH",))
+    assert (await rae.get("/admin")).status == 403
+
+
+async def test_a_token_is_shown_once_and_ends_at_once(house: House) -> None:
+    con = await house.someone("integration")
+    await con.get("/admin/tokens/new")
+    seen = await con.post("/admin/tokens/new", {"label": "Case system", "days": "30", "scopes": ["alerts:send", "areas:read"]})
+    token = next(word for word in seen.words.split() if word.startswith("brg_"))
+    actor = await house.node.admit.actor(token)
+    assert actor.scopes == {"alerts:send", "areas:read"}
+    assert token not in (await con.get("/admin/tokens")).text
+    await con.post(f"/admin/tokens/{actor.name.removeprefix('token:')}/end")
+    assert "ended" in (await con.get("/admin/tokens")).words
+
+
+async def test_an_auditor_finds_who_did_what_and_checks_the_chain(house: House) -> None:
+    ada, olu = await house.someone("administrator", name="Ada Admin"), await house.someone("auditor", name="Olu Auditor")
+    await ada.get("/admin/team")
+    await ada.post(f"/admin/team/{olu.id}/sessions/end")
+    olu = await house.someone("auditor", name="Olu Again")
+    seen = await olu.get(f"/admin/audit?kind=person&who=person:{ada.id}")
+    assert "Ada Admin ended somebody's sessions" in seen.words.replace("  ", " ")
+    assert "The log is whole" in (await olu.post("/admin/audit/check")).words
+    assert (await olu.get("/admin")).status == 403
+
+
+async def test_the_audit_log_holds_no_name(house: House) -> None:
+    ada = await house.someone("administrator", name="Persephone Quillfeather")
+    await ada.get("/admin/tokens/new")
+    await ada.post("/admin/tokens/new", {"label": "x", "days": "1", "scopes": "alerts:send"})
+    records = await house.node.database.fetch("select record from audit")
+    assert records
+    assert all(b"uillfeather" not in record for (record,) in records)
+
+
+async def test_the_first_page_says_what_is_still_to_be_set_up(house: House) -> None:
+    ada = await house.someone("administrator")
+    assert "of 6 steps are done" in (await ada.get("/admin")).words
+    await house.someone("administrator", name="Bo")
+    assert "There is only one administrator." not in (await ada.get("/admin")).words
+
+
+async def test_settings_are_shown_with_where_they_come_from(house: House) -> None:
+    ada = await house.someone("administrator")
+    rows = msgspec.json.decode((await ada.get("/admin/settings.json")).text)["items"]
+    by_key = {(row["section"], row["key"]): row for row in rows}
+    assert by_key["node", "name"]["source"] == "file"
+    assert by_key["limits", "request_bytes"]["source"] == "default"
+    assert all(row["sentence"] for row in rows)
+
+
+async def test_a_node_for_practice_says_so_on_every_page(quarry: Quarry, tmp_path: Path) -> None:
+    practice = settings_of("practice-mash", "Practice MASH", "E10000016")
+    practice = msgspec.structs.replace(practice, node=msgspec.structs.replace(practice.node, exercise=True))
+    await quarry.copy(practice, tmp_path / "practice")
+    async with opened(tmp_path / "practice", practice) as house:
+        assert "Training: nothing is sent to real partners." in (await house.stranger().get("/sign-in")).words
