@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -263,23 +264,15 @@ async def measure(
             nodes.append(filled)
         newest = [await each.newest() for each in nodes]
         say("many stored alerts: inserts and pages")
+        both = list(zip(nodes, newest, strict=True))
         work: dict[str, Sequence[Callable[[], Awaitable[None]]]] = {
             "submit, deliver, store, receipt": [each.insert for each in nodes],
-            f"inbox page of {PAGE}, anywhere": [
-                lambda each=each, last=last: each.page(last)
-                for each, last in zip(nodes, newest, strict=True)  # type: ignore[misc]
-            ],
+            f"inbox page of {PAGE}, anywhere": [partial(each.page, last) for each, last in both],
             "first page of what is new": [each.open_page for each in nodes],
-            f"page of {PAGE}, new or closed": [
-                lambda each=each, last=last: each.two_states_page(last)  # type: ignore[misc]
-                for each, last in zip(nodes, newest, strict=True)
-            ],
-            f"page of {PAGE} alerts sent": [
-                lambda each=each, last=last: each.sent_page(last)
-                for each, last in zip(nodes, newest, strict=True)  # type: ignore[misc]
-            ],
+            f"page of {PAGE}, new or closed": [partial(each.two_states_page, last) for each, last in both],
+            f"page of {PAGE} alerts sent": [partial(each.sent_page, last) for each, last in both],
         }
-        return {name: await _in_turns(both, turns) for name, both in work.items()}
+        return {name: await _in_turns(pieces, turns) for name, pieces in work.items()}
 
 
 async def _in_turns(both: Sequence[Callable[[], Awaitable[None]]], turns: int) -> tuple[float, float]:
