@@ -79,6 +79,12 @@ class Report(msgspec.Struct, frozen=True):
     timeline: tuple[Happening, ...]
 
 
+def _place(happening: Happening) -> tuple[datetime, int]:
+    """Where it stands in time; what has one time, in the order of the table of statuses."""
+    labels = [row.label.lower() for row in STATUSES.values()]
+    return happening.at, next((i for i, each in enumerate(labels) if happening.what.startswith(each)), len(labels))
+
+
 class _Envelope(NamedTuple):
     header: Header
     digest: bytes
@@ -99,7 +105,7 @@ def check(data: bytes) -> Report:
         exported=evidence.exported,
         findings=tuple(checking.findings),
         identities=tuple(checking.nodes.identities()),
-        timeline=tuple(sorted(checking.timeline, key=lambda each: each.at)),
+        timeline=tuple(sorted(checking.timeline, key=_place)),
     )
 
 
