@@ -485,7 +485,7 @@ class Receive:
             earlier = known.before.get(message.id)
             if earlier is not None:
                 refusal = _repeated(earlier, each.header.sender, verdict.leaf)
-                if refusal is not None:
+                if refusal is not None and earlier.verdict != "withdrawn":  # that was overtaken, in all honesty
                     effects.security.append((each.header.sender, refusal.code, message.id.hex()))
             else:
                 refusal = verdict.refusal
