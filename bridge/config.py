@@ -655,6 +655,12 @@ def _check(settings: Settings) -> None:
         raise Misconfigured(
             'listen.tls is "files" but a file is not named.', "Set listen.cert_file and listen.key_file."
         )
+    said = settings.sign_in
+    if said.issuer and not (said.client_id and (said.secret_file or said.key_file)):
+        raise Misconfigured(
+            "sign_in.issuer is set, but not how this node proves itself to it.",
+            "Set sign_in.client_id, and sign_in.key_file or sign_in.secret_file.",
+        )
     if not settings.keys.passphrase_file and not settings.keys.key_file:
         raise Misconfigured(
             "Nothing is named that opens the keystore.", "Set keys.passphrase_file or keys.key_file."

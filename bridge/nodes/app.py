@@ -84,11 +84,12 @@ from bridge.retention import Classes, shortened
 from bridge.storage import audit, inbox, open_database, outbox, restoring, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database, Transaction
-from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file
+from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file, read_secret
 from bridge.storage.partners import Book, load
 from bridge.storage.postcodes import PostcodeTable
 from bridge.web.admin.office import Office, Setting
 from bridge.web.shell import House, Shell
+from bridge.web.single_sign_on import Organisation
 
 log = structlog.get_logger()
 
@@ -630,12 +631,29 @@ class Node:
                 retain=self.retain,
                 recall=Recall(database=self.database),
                 verify=lambda: self.checkpoint.verify(lambda _step, _done, _all: None),
+                organisation=self._organisation(),
                 clock=self.clock,
                 metrics=self.metrics,
                 secret=lambda name: _secret(self.keystore, name),
                 request_bytes=limits.request_bytes,
                 body_seconds=limits.body_seconds,
             )
+        )
+
+    def _organisation(self) -> tuple[str, Organisation] | None:
+        """The organisation's own sign-in and what it is called, where one is set."""
+        said = self.settings.sign_in
+        if not said.issuer:
+            return None
+        file = said.key_file or said.secret_file
+        return said.organisation or urlsplit(said.issuer).hostname or said.issuer, Organisation(
+            sign_in=self.sign_in,
+            issuer=said.issuer,
+            client_id=said.client_id,
+            secret=read_secret(self.directory / file, "key or secret for the organisation's sign-in"),
+            signs=bool(said.key_file),
+            url=self.settings.node.url,
+            now=self.clock.now,
         )
 
     def _office(self) -> Office:

@@ -27,6 +27,7 @@ from bridge.web.admin.tokens import Tokens
 from bridge.web.doorstep import Doorstep
 from bridge.web.help import Help
 from bridge.web.shell import House, Shell
+from bridge.web.single_sign_on import Organisation
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Parts:
     retain: Retain
     recall: Recall
     verify: Verify | None
+    organisation: tuple[str, Organisation] | None
     clock: Clock
     metrics: Metrics
     secret: Callable[[str], bytes]
@@ -52,7 +54,11 @@ def rooms(parts: Parts) -> list[object]:
     """Every room of pages."""
     with_passkeys = passkeys.usable(parts.house.url)
     made: list[object] = [
-        Doorstep(parts.sign_in, passkeys=with_passkeys),
+        Doorstep(
+            parts.sign_in,
+            passkeys=with_passkeys,
+            organisation=parts.organisation[0] if parts.organisation else "",
+        ),
         Overview(office=parts.office, sign_in=parts.sign_in, retain=parts.retain),
         Partners(office=parts.office, enrol=parts.enrol, sign_in=parts.sign_in, recall=parts.recall),
         Areas(office=parts.office),
@@ -62,6 +68,8 @@ def rooms(parts: Parts) -> list[object]:
         Tokens(admit=parts.admit),
         Help(),
     ]
+    if parts.organisation:
+        made.append(parts.organisation[1])
     if with_passkeys:
         made.append(
             passkeys.Passkeys(
