@@ -136,13 +136,9 @@ class Process:
         self.log = place.directory.with_name(place.directory.name + ".log")
         run = command or ("-m", "bridge", "run", "--dir", str(place.directory))
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(  # noqa: S603  our own program
-                [sys.executable, *run],
-                stderr=log,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options},
-            )
+            given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
+            given["env"] = {**os.environ, "PYTHONPATH": str(ROOT), **options.get("env", {})}
+            self.popen = subprocess.Popen([sys.executable, *run], stderr=log, cwd=ROOT, **given)  # noqa: S603  our own
 
     @property
     def pid(self) -> int:
