@@ -156,7 +156,7 @@ async def purge_sent(tx: Transaction, alert_ids: Sequence[str], now: int) -> Non
         f"update alerts set wrapped_key = null, content = null, purged_at = ? where id in ({among})", (now, *ids)
     )
     flying = await tx.fetch(
-        "select distinct envelope_id from messages where envelope_id is not null and settled_at is null"
+        "select envelope_id from messages where envelope_id is not null and settled_at is null"
         f" and type <> 'withdraw' and alert_id in ({among})",
         ids,
     )
@@ -165,7 +165,7 @@ async def purge_sent(tx: Transaction, alert_ids: Sequence[str], now: int) -> Non
         f" where alert_id in ({among}) and type <> 'withdraw' and (payload is not null or settled_at is null)",
         (now, *ids),
     )
-    await outbox.abandon(tx, [row[0] for row in flying], now)
+    await outbox.abandon(tx, list({row[0] for row in flying}), now)
 
 
 async def undelivered(tx: Transaction, alert_ids: Sequence[str]) -> list[bytes]:
@@ -209,10 +209,11 @@ async def mark_warned(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
 
 
 async def unread(db: Database | Transaction, now: int, before: int) -> int:
-    """How many received alerts, up to `MOST`, end after `now` and by `before` while nobody has opened them."""
+    """How many of the `MOST` received alerts that end first after `now`, and by `before`, nobody has opened."""
     row = await db.fetch_one(
-        "select count(*) from (select 1 from inbox where purged_at is null and retain_until > ? and retain_until <= ?"
-        " and state in ('received', 'collected') limit ?) as soon",
+        "select coalesce(sum(case when state in ('received', 'collected') then 1 else 0 end), 0) from (select state"
+        " from inbox where purged_at is null and retain_until > ? and retain_until <= ? order by retain_until limit ?)"
+        " as soon",
         (now, before, MOST),
     )
     return int(row[0]) if row else 0
