@@ -1,0 +1,18 @@
+"""The order of the suite: files that take long begin first, so that both workers end together."""
+
+import pytest
+
+LONG = (
+    "test_admin_in_chromium.py",
+    "test_demo.py",
+    "test_killpoints.py",
+    "test_contract.py",
+    "test_bench.py",
+    "test_crashes.py",
+    "test_vectors.py",
+    "test_backup.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
