@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -794,7 +795,12 @@ def test_an_interrupt_ends_it_at_once_and_quietly(node: Told) -> None:
 
     node.answers["GET /v1/inbox"] = hold
     program = subprocess.Popen(
-        [*PROGRAM, "inbox", "list", "--dir", str(node.dir)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "inbox", "list", "--dir", str(node.dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite that a shell runs in the background has interrupts switched off, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert reached.wait(20)
     program.send_signal(2)

@@ -435,9 +435,7 @@ class Receive:
         if not any(gazetteer.within(leg.area, grant.area) for grant in serving):
             raise Rejected("unknown-area", "The alert's area is not one that this node serves.")
         home = carried.home
-        # A sender that says it goes by another register may, in all honesty, put a district elsewhere.
-        other = home.vintage is not None and home.vintage != gazetteer.vintage
-        if home.district is not None and home.code == home.district and not other:
+        if home.district is not None and home.code == home.district:
             area = gazetteer.district(home.district)
             if area is not None and any(
                 claimed is not None and claimed != ours
