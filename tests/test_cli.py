@@ -800,7 +800,7 @@ def test_an_interrupt_ends_it_at_once_and_quietly(node: Told) -> None:
         stderr=subprocess.PIPE,
         text=True,
         # A suite that a shell runs in the background has interrupts switched off, and hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  the test holds no lock that it could need
     )
     assert reached.wait(20)
     program.send_signal(2)
