@@ -55,12 +55,26 @@ def free_port() -> int:
 
 
 def make(
-    directory: Path, node_id: str, name: str, area: str, functions: Sequence[str], port: int = 0
+    directory: Path,
+    node_id: str,
+    name: str,
+    area: str,
+    functions: Sequence[str],
+    port: int = 0,
+    known_as: int = 0,
 ) -> Place:
-    """A new node with default settings but for the quota, on loopback; `port` 0 takes a free one."""
+    """A new node with default settings but for the quota, on loopback; `port` 0 takes a free one.
+
+    Partners reach it at the port `known_as`, where that is another.
+    """
     place = Place(node_id, directory, port or free_port())
     node = Node(
-        id=node_id, name=name, agency=functions[0], areas=(area,), functions=tuple(functions), url=place.url
+        id=node_id,
+        name=name,
+        agency=functions[0],
+        areas=(area,),
+        functions=tuple(functions),
+        url=f"https://127.0.0.1:{known_as or place.port}",
     )
     settings = Settings.first(node, port=place.port)
     app.create(
