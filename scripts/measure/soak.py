@@ -34,7 +34,7 @@ class Wire:
     """
 
     def __init__(self, to: int) -> None:
-        self._to = to
+        self.to = to
         self._server: asyncio.Server | None = None
         self._swallowing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,7 +75,7 @@ class Wire:
                 dead.set()
                 await self._into_nothing(reader)
                 return
-            back, there = await asyncio.open_connection("127.0.0.1", self._to)
+            back, there = await asyncio.open_connection("127.0.0.1", self.to)
             await asyncio.gather(self._pipe(reader, there, dead), self._pipe(back, writer, dead))
         except (OSError, asyncio.CancelledError):
             return
@@ -121,7 +121,7 @@ class County:
         self.sender = pair.make(directory / "kent-jcp", "kent-jcp", "Kent Jobcentres", "E07000110", ("JCP",))
         self.receiver = pair.make(
             directory / "croydon-mash", "croydon-mash", "Croydon MASH", "E09000008", ("MASH", "YJS", "LA_CSP"),
-            port=self.wire._to, known_as=self.wire.port,
+            port=self.wire.to, known_as=self.wire.port,
         )  # fmt: skip
         pair.introduce(self.sender, self.receiver)
         self.token = pair.token(self.sender)
