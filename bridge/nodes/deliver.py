@@ -11,7 +11,8 @@ Settling. Only an answer signed by the partner settles a delivery, whatever it s
 a proxy's page is a failed try. After a failed try a small HELLO asks whether the partner is there. If it is not, the
 lane waits: 5 s doubling to 5 min when something urgent waits, longer and with jitter otherwise; meanwhile a HELLO
 every few seconds makes recovery after an outage of any length a matter of seconds. Any signed contact from the
-partner ends the wait.
+partner ends the wait. A try that hangs is watched in the same way: when the partner was away meanwhile and is back, the
+line that it hangs on is dead, and it is made again on another.
 
 Poison. If the partner is there, what was sent is at fault: several envelopes are next tried one by one, and one that
 keeps failing waits by its own clock while the others go on. A HELLO that comes from the partner, at its start or after
@@ -138,6 +139,7 @@ class _Lane:
     patient: bool = False  # the partner is there: nothing is gained by asking before `next_attempt`
     forgiving: bool = False  # poisoned envelopes get another try
     kept: bool = False  # the database says that this lane is failing
+    again: set[bytes] = field(default_factory=set)  # envelopes whose try was given up while it hung
     turning: bool = False  # it is at work on what comes next
     promised: bool = False  # a message is being stored that was sealed for it at once
     ready: _Flight | None = None  # that message, durable
@@ -332,14 +334,17 @@ class Deliver:
             if await self._ask(lane):
                 self.contact(lane.partner)
                 return 0.0
-            pause = self._schedule.probe
+            pause = lane.probed + self._schedule.probe - self._clock.monotonic()
         return max(0.05, min(pause, left))
 
     async def _ask(self, lane: _Lane) -> bool:
-        """Whether the partner answers a greeting now."""
-        there = await self._probe(lane.partner)
+        """Whether the partner answers a greeting now. An answer that takes longer than the next question counts as none."""
         lane.probed = self._clock.monotonic()
-        return there
+        try:
+            async with asyncio.timeout(self._schedule.probe):
+                return await self._probe(lane.partner)
+        except TimeoutError:
+            return False
 
     @property
     def _longest(self) -> int:
@@ -539,12 +544,22 @@ class Deliver:
     async def _post(self, lane: _Lane, partner: Partner, flights: list[_Flight]) -> None:
         body = wire.encode_carrier([Envelope(f.header, f.sealed, f.signatures) for f in flights])
         endpoint = Endpoint(partner.descriptor.endpoints[0], tuple(partner.descriptor.tls_pins))
+        call = asyncio.ensure_future(
+            self._call(endpoint, "POST", "/node/v1/envelopes", body, {"Content-Type": "application/msgpack"})
+        )
         try:
-            answer = await self._call(
-                endpoint, "POST", "/node/v1/envelopes", body, {"Content-Type": "application/msgpack"}
-            )
+            answer = await self._watched(lane, flights, call)
         except Unavailable as error:
+            lane.again.difference_update(flight.id for flight in flights)
             await self._failed(lane, error.code, flights)
+            return
+        finally:
+            call.cancel()
+        lane.again.difference_update(flight.id for flight in flights)
+        if answer is None:
+            self._metrics.inc("bridge_delivery_failures_total", partner=lane.partner, code="stalled")
+            lane.again.update(flight.id for flight in flights)
+            self._restore(lane)
             return
         self._metrics.inc("bridge_posts_total", outcome=str(answer.status))
         signed = self._read(answer, len(flights))
@@ -553,6 +568,28 @@ class Deliver:
             await self._failed(lane, UNSIGNED, flights, patience)
         else:
             await self._settle(lane, partner, flights, signed)
+
+    async def _watched(
+        self, lane: _Lane, flights: list[_Flight], call: "asyncio.Future[Answer]"
+    ) -> Answer | None:
+        """The answer, or None for a try that hangs though the partner, who was away, is back.
+
+        Each envelope is given up so once and then gets all the time there is: a line may be slow, and no more than that.
+        """
+        again = all(flight.id in lane.again for flight in flights)
+        away = lane.failures > 0
+        asked = self._clock.monotonic()
+        while not again:
+            left = asked + self._schedule.probe - self._clock.monotonic()
+            done, _ = await asyncio.wait({call}, timeout=max(0.05, left))
+            if done:
+                break
+            asked = self._clock.monotonic()
+            there = await self._ask(lane)
+            if there and away and not call.done():
+                return None
+            away = away or not there
+        return await call
 
     def _read(self, answer: Answer, count: int) -> list[Signed | None] | None:
         """What a 200 holds for each envelope; None for anything that is not such an answer."""

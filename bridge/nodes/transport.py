@@ -21,6 +21,7 @@ from bridge.crypto.tls import spki_pin
 from bridge.errors import Unavailable
 
 ANSWER_LIMIT = 1024 * 1024
+UNHEARD_MS = 4_000  # a connection on which nothing we sent was acknowledged for so long is dead
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,15 @@ def _innermost(ip: Any) -> Any:
     return inner or ip
 
 
+class _Lines:
+    """The connections to one endpoint. Once one of them has let us down, none is used for anything new."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self.busy = 0
+        self.doubtful = False
+
+
 class Transport:
     """Calls partners over TLS 1.3, each through its own connections so that none waits for another."""
 
@@ -117,14 +127,17 @@ class Transport:
         self._pinning.minimum_version = ssl.TLSVersion.TLSv1_3
         self._pinning.check_hostname = False
         self._pinning.verify_mode = ssl.CERT_NONE  # the pin is checked instead, by _Pinned
-        self._sessions: dict[Endpoint, aiohttp.ClientSession] = {}
+        self._lines: dict[Endpoint, _Lines] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def __call__(
         self, endpoint: Endpoint, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> Answer:
         """See :class:`Call`."""
+        lines = self._lines_to(endpoint)
+        lines.busy += 1
         try:
-            async with self._session(endpoint).request(
+            async with lines.session.request(
                 method,
                 endpoint.url.rstrip("/") + path,
                 data=body or None,
@@ -138,6 +151,7 @@ class Transport:
         except (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch, ssl.SSLError):
             raise Unavailable("tls", "The partner did not prove its identity over TLS.") from None
         except (TimeoutError, aiohttp.ServerTimeoutError):
+            self._doubt(endpoint, lines)
             raise Unavailable("timeout", "The partner did not answer in time.") from None
         except aiohttp.ClientConnectorError as error:
             if error.errno == errno.EACCES:
@@ -148,29 +162,50 @@ class Transport:
                 ) from None
             raise Unavailable("unreachable", "The partner cannot be reached.") from None
         except (aiohttp.ClientError, OSError, ValueError):
+            self._doubt(endpoint, lines)
             raise Unavailable("broken", "The connection to the partner broke.") from None
+        except asyncio.CancelledError:  # the caller would not wait any longer
+            self._doubt(endpoint, lines)
+            raise
+        finally:
+            lines.busy -= 1
+            self._let_go(lines)
+
+    def _doubt(self, endpoint: Endpoint, lines: _Lines) -> None:
+        """What broke one connection may have broken those that stand idle: whoever comes next opens a new one."""
+        lines.doubtful = True
+        if self._lines.get(endpoint) is lines:
+            del self._lines[endpoint]
+
+    def _let_go(self, lines: _Lines) -> None:
+        if lines.doubtful and not lines.busy:
+            task = asyncio.get_running_loop().create_task(lines.session.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close every connection."""
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
+        while self._lines:
+            _, lines = self._lines.popitem()
+            await lines.session.close()
+        while self._closing:
+            await asyncio.wait(set(self._closing))
 
     def _by_authority(self) -> ssl.SSLContext:
         if self._authority is None:
             self._authority = _authority(None)
         return self._authority
 
-    def _session(self, endpoint: Endpoint) -> aiohttp.ClientSession:
-        session = self._sessions.get(endpoint)
-        if session is None:
+    def _lines_to(self, endpoint: Endpoint) -> _Lines:
+        lines = self._lines.get(endpoint)
+        if lines is None:
             connector = aiohttp.TCPConnector(
                 ssl=_Pinned(endpoint.pins) if endpoint.pins else True,
                 limit=4,
                 keepalive_timeout=12,  # below the server's own, so that we never write into a closing connection
                 socket_factory=self._guard,
             )
-            session = self._sessions[endpoint] = aiohttp.ClientSession(
+            session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=self._timeout,
                 trust_env=False,
@@ -178,7 +213,8 @@ class Transport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
             )
-        return session
+            lines = self._lines[endpoint] = _Lines(session)
+        return lines
 
     def _guard(self, info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -187,7 +223,11 @@ class Transport:
         )
         if refusal is not None:
             raise OSError(errno.EACCES, f"{refusal} address")
-        return socket.socket(family, kind, protocol)
+        made = socket.socket(family, kind, protocol)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Where packets vanish, the kernel would try for a quarter of an hour before it told us.
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MS)
+        return made
 
 
 class Post(Protocol):
