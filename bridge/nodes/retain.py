@@ -22,7 +22,7 @@ from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, digest
 from bridge.crypto.vault import BucketKey
 from bridge.errors import Rejected
-from bridge.events import about
+from bridge.events import Facts, about
 from bridge.metrics import Metrics
 from bridge.receipts import Statement, Status
 from bridge.retention import (
@@ -52,10 +52,12 @@ MARK_EVERY_MS = 60_000
 ASK_EVERY = 60.0
 """Seconds between two questions for partners' time while deleting is braked."""
 
-BATCH = 50
-"""Alerts that one unit deletes: others' units wait no longer than one of these takes."""
+BATCH = 100
+LEAST_AT_ONCE, MOST_AT_ONCE = 50, 200
+UNIT = 0.03
+"""Seconds that one unit of deleting should take, for others' units wait as long: it deletes more or less to keep to it."""
 
-PAUSE = 0.005
+PAUSE = 0.002
 TURN = 5.0
 """Seconds that one run deletes at most; what is left is for the next, which a running node begins at once."""
 
@@ -270,33 +272,40 @@ class Retain:
         return late
 
     async def _purge_inbox(self, now: datetime, last: float) -> int:
-        done = 0
-        while self._clock.monotonic() < last:
-            at = millis(now)
-            # If we stop here, the next run finds the rest.
+        async def some(most: int) -> int:
             async with self._db.transaction() as tx:
-                rows = await retention.due_inbox(tx, at, BATCH)
-                partners = await self.purge_within(tx, rows, "expired", "node", at)
+                rows = await retention.due_inbox(tx, millis(now), most)
+                partners = await self.purge_within(tx, rows, "expired", "node", millis(now))
             for partner in partners:
                 self._wake(partner)
-            done += len(rows)
-            if len(rows) < BATCH:
-                break
-            await asyncio.sleep(PAUSE)
-        return done
+            return len(rows)
+
+        return await self._by_units(some, last)
 
     async def _purge_sent(self, now: datetime, last: float) -> int:
-        done = 0
-        while self._clock.monotonic() < last:
-            at = millis(now)
-            # If we stop here, the next run finds the rest.
+        async def some(most: int) -> int:
             async with self._db.transaction() as tx:
-                ids = await retention.due_sent(tx, at, BATCH)
+                ids = await retention.due_sent(tx, millis(now), most)
                 if ids:
-                    await self._let_go(tx, ids, at)
-            done += len(ids)
-            if len(ids) < BATCH:
+                    await self._let_go(tx, ids, millis(now))
+            return len(ids)
+
+        return await self._by_units(some, last)
+
+    async def _by_units(self, some: Callable[[int], Awaitable[int]], last: float) -> int:
+        """Delete unit by unit until nothing is left or the turn is over, each as large as goes in `UNIT`; how many."""
+        done, size = 0, BATCH
+        while (began := self._clock.monotonic()) < last:
+            # If we stop here, the next run finds the rest.
+            count = await some(size)
+            done += count
+            if count < size:
                 break
+            took = self._clock.monotonic() - began
+            if took < UNIT / 2:
+                size = min(MOST_AT_ONCE, size * 2)
+            elif took > UNIT * 2:
+                size = max(LEAST_AT_ONCE, size // 2)
             await asyncio.sleep(PAUSE)
         return done
 
@@ -338,7 +347,9 @@ class Retain:
         await inbox.add_told(tx, told)
         for partner, statements in by_partner.items():
             await self._say(tx, partner, statements, at)
-        facts = [about(row.alert_id, partner=row.partner, status=Status.PURGED, code=code) for row in rows]
+        facts = [
+            Facts(row.alert_id, row.reference, row.partner, Status.PURGED, code) for row in rows
+        ]
         await tell(tx, [New("alert.updated", each) for each in facts], at)
         events = [Event("inbox:deleted", actor, row.alert_id, outcome=code) for row in rows]
         await audit.append(tx, events, at)

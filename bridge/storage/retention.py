@@ -21,6 +21,7 @@ class Due(NamedTuple):
     seq: int
     message_id: bytes
     alert_id: str
+    reference: str
     partner: str
     envelope_id: bytes
     state: str
