@@ -69,6 +69,7 @@ class Filled:
     def __init__(self, node: Node) -> None:
         self.node = node
         self._body = pair.alert()
+        self._references: set[str] = set()
         self._settled = asyncio.Event()
         node.listeners.append(lambda _changes: self._settled.set())
 
@@ -87,6 +88,9 @@ class Filled:
             rows: list[tuple[sent.Alert, sent.Message, inbox.Item, bytes]] = []
             for _ in range(number):
                 alert_id = uuid7(at, os.urandom)
+                while alerts.reference(alert_id) in self._references:  # short on purpose: 100,000 of them may meet
+                    alert_id = uuid7(at, os.urandom)
+                self._references.add(alerts.reference(alert_id))
                 message_id = os.urandom(16)
                 key, wrapped = await contents.new(alert_id, plan.kept_until)
                 carried = Carried(
