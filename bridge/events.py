@@ -6,7 +6,7 @@ the permission that needs.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -80,6 +80,23 @@ class Event(msgspec.Struct, frozen=True):
     type: str
     at: datetime
     facts: Facts
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An event as it is told: what kind, when it happened, and its facts with a link to ask for more."""
+
+    type: str
+    timestamp: datetime
+    data: dict[str, Any]
+
+
+def told(event: Event, base: str, **more: Any) -> Told:
+    """The event as webhooks and the live stream tell it; links begin with `base`. `more` goes beside the facts."""
+    data: dict[str, Any] = msgspec.to_builtins(event.facts)
+    if event.facts.id is not None:
+        box = "inbox" if event.type.startswith("alert.") else "alerts"
+        data["link"] = f"{base}/v1/{box}/{event.facts.id}"
+    return Told(event.type, event.at, {**data, **more})
 
 
 def about(alert_id: str, **more: str | int | None) -> Facts:

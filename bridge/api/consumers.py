@@ -1,35 +1,165 @@
-"""The door for systems, and for the command line: alerts out, the inbox in, areas."""
+"""The door for systems, and for the command line: alerts out, the inbox in, areas, code lists, and who asks."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from bridge import alerts, routing, vocabulary
-from bridge.api.door import Cursors, answered, body_of, number, route
-from bridge.api.problems import help_page
+from bridge.alerts import Alert
+from bridge.api import answers
+from bridge.api.answers import checked, handed, received_alert, sent_alert
+from bridge.api.door import (
+    PAGE,
+    TOKEN,
+    Cursor,
+    Cursors,
+    Limit,
+    Says,
+    Since,
+    answered,
+    asked,
+    body_of,
+    if_match,
+    route,
+    told,
+)
+from bridge.api.problems import document, help_page
 from bridge.clock import Clock
-from bridge.errors import Malformed, Rejected
-from bridge.nodes.acknowledge import Acknowledge, Entry
+from bridge.errors import Rejected
+from bridge.events import KINDS
+from bridge.nodes.acknowledge import Acknowledge, Entry, Received
 from bridge.nodes.address import ALERT_LIMIT, Address, Places, candidate_facts
-from bridge.nodes.admit import Actor
+from bridge.nodes.admit import SCOPES, Actor
+from bridge.nodes.bell import Bell
 from bridge.nodes.follow import Follow
-from bridge.nodes.submit import Submit
+from bridge.nodes.lease import LONGEST, SECONDS, Lease
+from bridge.nodes.meter import Meter
+from bridge.nodes.submit import Sent, Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.receipts import STATUSES
 from bridge.withdrawals import reason_of
 
-PAGE = 50
-PAGE_MAX = 200
+WAIT_MAX = 30
+LEASE_MAX = 100
+
+Query = Annotated[str, Meta(min_length=1, max_length=200)]
+Code = Annotated[str, Meta(min_length=1, max_length=64)]
+Ref = Annotated[str, Meta(min_length=1, max_length=64)]
+Wait = Annotated[int, Meta(ge=0, le=WAIT_MAX)]
+LeaseSeconds = Annotated[int, Meta(ge=1, le=LONGEST)]
+
+State = Literal[
+    "received", "collected", "opened", "taken", "closed", "not_ours", "expired_unread", "purged"
+]  # fmt: skip
+
+ANY_SCOPE = tuple(SCOPES)
 
 
-class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a caller says when it closes an alert or refers it on."""
+class SentQuery(msgspec.Struct, frozen=True):
+    """Which page of the alerts sent from here."""
 
-    outcome: str | None = None
-    area: str | None = None
-    reason: str | None = None
+    cursor: Annotated[Cursor, Meta(description="`next_cursor` of the page before.")] | None = None
+    limit: Annotated[Limit, Meta(description="Most items on the page.")] = PAGE
+    since: Annotated[Since, Meta(description="Only alerts sent from this time on.")] | None = None
+
+
+class InboxQuery(msgspec.Struct, frozen=True):
+    """Which alerts received, from where on, and how long to wait when there is none."""
+
+    cursor: Annotated[Cursor, Meta(description="`next_cursor` of the page before: what follows it comes.")] | None = None
+    limit: Annotated[Limit, Meta(description="Most items on the page.")] = PAGE
+    since: Annotated[Since, Meta(description="Only alerts received from this time on.")] | None = None
+    state: Annotated[tuple[State, ...], Meta(max_length=8, description="Only alerts in one of these states.")] = ()
+    wait: Annotated[
+        Wait, Meta(description="Seconds to wait for an alert when the page would be empty.")
+    ] = 0
+
+
+class AreaQuery(msgspec.Struct, frozen=True):
+    """What was typed as an area: a postcode, a council, a county, a police force, a town."""
+
+    q: Annotated[Query, Meta(description="What was typed: a postcode, a council, a county, a police force, a town.")]
+
+
+class RouteQuery(msgspec.Struct, frozen=True):
+    """A home area as it was typed, and the functions that shall have the alert."""
+
+    q: Annotated[Query, Meta(description="What was typed as the home area.")]
+    function: Annotated[
+        tuple[Code, ...], Meta(max_length=16, description="Functions that shall have it.")
+    ] = ("MASH", "POLICE")
+
+
+class CallsQuery(msgspec.Struct, frozen=True):
+    """Which page of the log of calls."""
+
+    cursor: Annotated[Cursor, Meta(description="`next_cursor` of the page before.")] | None = None
+    limit: Annotated[Limit, Meta(description="Most items on the page.")] = PAGE
+
+
+class Reroute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to send it on: the GSS code of an area that a person chose, or nothing for the registry's answer."""
+
+    area: Code | None = None
+
+
+class WithdrawReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an alert is taken back, by code."""
+
+    reason: Code = "other"
+
+
+class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The lease under which your system has the alert, if it has it under one."""
+
+    lease: Ref | None = None
+
+
+class Close(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How work on an alert has ended, by code (`outcome` in `/v1/vocabulary`)."""
+
+    outcome: Code
+
+
+class NotOurs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The area (GSS code) that the person is from instead, if it is known."""
+
+    area: Code | None = None
+
+
+class LeaseWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many alerts to take at most, for how long, and how long to wait when none is there."""
+
+    limit: Annotated[int, Meta(ge=1, le=LEASE_MAX)] = 10
+    seconds: LeaseSeconds = SECONDS
+    wait: Wait = 0
+
+
+class LeaseRefs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which alerts of the lease, by id or reference; all of them when none are named."""
+
+    refs: Annotated[tuple[Ref, ...], Meta(min_length=1, max_length=LEASE_MAX)] | None = None
+
+
+class LeaseBack(LeaseRefs, frozen=True, forbid_unknown_fields=True):
+    """What of a lease to give back, and after how many seconds it may be handed out again."""
+
+    seconds: Annotated[int, Meta(ge=0, le=LONGEST)] = 0
+
+
+class LeaseLonger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many seconds from now the lease shall last."""
+
+    seconds: LeaseSeconds = SECONDS
+
+
+_ENTRY = {200: Says(Entry, "The alert as it stands now.", headers=("ETag",))}
+_SENT = {202: Says(Sent, "Durable: who gets it and why.", headers=("Location",))}
+_PLAN = ("marking", "ambiguous-area", "area-not-found", "exercise", "policy", "no-agreement")
+_STEP = ("not-found", "gone", "wrong-state", "changed-meanwhile")
 
 
 class Consumers:
@@ -38,198 +168,392 @@ class Consumers:
     def __init__(
         self,
         *,
+        node_id: str,
         submit: Submit,
         withdraw: Withdraw,
         address: Address,
         follow: Follow,
         acknowledge: Acknowledge,
+        lease: Lease[Received],
+        meter: Meter,
         places: Callable[[], Places],
         cursors: Cursors,
+        bell: Bell,
         clock: Clock,
     ) -> None:
+        self._node_id = node_id
         self._submit = submit
         self._withdraw = withdraw
         self._address = address
         self._follow = follow
         self._acknowledge = acknowledge
+        self._lease = lease
+        self._meter = meter
         self._places = places
         self._cursors = cursors
+        self._bell = bell
         self._clock = clock
+        self._vocabulary = msgspec.json.encode(_vocabulary())
 
     # Sending side
 
-    @route("POST", "/v1/alerts", needs="alerts:send", summary="Send an alert")
+    @route(
+        "POST", "/v1/alerts", needs="alerts:send", summary="Send an alert", body=Alert, headers=("Idempotency-Key",),
+        answers=_SENT, problems=(*_PLAN, "idempotency-conflict", "in-flight", "gone"),
+    )  # fmt: skip
     async def send(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """202 after the durable commit, with who gets it and why."""
-        key = request.headers.get("Idempotency-Key")
-        if key is not None and not (1 <= len(key) <= 64 and key.isascii() and key.isprintable() and " " not in key):
-            raise Rejected("usage", "An Idempotency-Key has 1 to 64 visible characters.", parameter="Idempotency-Key")
-        if request.content_type not in {"application/json", "application/octet-stream"}:
-            raise Rejected("not-supported", "An alert is sent as application/json.")
-        sent = await self._submit.send(await body_of(request, ALERT_LIMIT), actor.name, key)
+        """202 after the durable commit, with who gets it and why.
+
+        With an `Idempotency-Key`, the same request again within 24 hours is answered with the same alert.
+        """
+        key = _idempotency_key(request)
+        sent = await self._submit.send(await _alert(request), actor.name, key, actor.team)
         return answered(sent, 202, Location=f"/v1/alerts/{sent.id}")
 
-    @route("GET", "/v1/alerts", needs="alerts:read", summary="Alerts sent from here, newest first")
-    async def list_sent(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
-        """One page; `next_cursor` is null on the last one."""
-        limit = number(request, "limit", PAGE, 1, PAGE_MAX)
-        page = await self._follow.page(self._cursors.read("alerts", request.query.get("cursor")), limit)
-        last = page.last if len(page.items) == limit else None
-        return answered({"items": page.items, "next_cursor": self._cursors.give("alerts", last)})
+    @route(
+        "POST", "/v1/alerts/check", needs="alerts:send", summary="Check an alert without sending it", body=Alert,
+        answers={200: Says(answers.Checked, "Who would get it, why, and until when it would be kept.")}, problems=_PLAN,
+    )  # fmt: skip
+    async def check(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """Everything that sending would check and decide, and nothing is stored or sent."""
+        return answered(checked(self._address.plan(await _alert(request))))
 
-    @route("GET", "/v1/alerts/{ref}", needs="alerts:read", summary="One alert sent from here, with its timeline")
+    @route(
+        "GET", "/v1/alerts", needs="alerts:read", summary="Alerts sent from here, newest first", query=SentQuery,
+        answers={200: Says(answers.SentPage, "One page; `next_cursor` is null on the last one.")},
+    )  # fmt: skip
+    async def list_sent(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """A token that is bound to a team sees what that team's tokens sent."""
+        query = asked(request, SentQuery)
+        before = self._cursors.read("alerts", query.cursor)
+        page = await self._follow.page(before, query.limit, team=actor.team, since=query.since)
+        last = page.last if len(page.items) == query.limit else None
+        return answered(answers.SentPage(page.items, self._cursors.give("alerts", last)))
+
+    @route(
+        "GET", "/v1/alerts/{ref}", needs="alerts:read", summary="One alert sent from here, with its timeline",
+        answers={200: Says(answers.SentAlert, "The alert; once its content is deleted, its stub and receipts alone.")},
+        problems=("not-found",),
+    )  # fmt: skip
     async def show_sent(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """Content while it is kept, then the stub and the receipts alone."""
-        followed = await self._follow.show(_ref(request), actor.name)
-        row: dict[str, Any] = msgspec.to_builtins(followed.row)
-        rest: dict[str, Any] = {
-            name: getattr(followed, name)
-            for name in ("route", "timeline", "home", "retention", "alert", "corrected_by")
-        }
+        """By id or reference."""
+        ref = await self._sent_ref(request, actor)
+        followed = await self._follow.show(ref, actor.name)
         withdrawal = await self._withdraw.state(followed.row.id) if followed.row.withdrawn else None
-        return answered({**row, **rest, "withdrawal": withdrawal})
+        return answered(sent_alert(followed, withdrawal))
 
-    @route("GET", "/v1/alerts/{ref}/receipts", needs="receipts:read", summary="Receipts, as they were signed")
-    async def receipts(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
-        """The timeline, and every document about the alert in its exact bytes."""
-        ref = _ref(request)
+    @route(
+        "GET", "/v1/alerts/{ref}/receipts", needs="receipts:read", summary="Receipts, as they were signed",
+        answers={200: Says(answers.Receipts, "The timeline, and every document about the alert in its exact bytes.")},
+        problems=("not-found",),
+    )  # fmt: skip
+    async def receipts(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Evidence: the documents verify offline, years later, with `bridge verify`."""
+        ref = await self._sent_ref(request, actor)
         followed = await self._follow.show(ref)
-        return answered({"timeline": followed.timeline, "items": await self._follow.receipts(ref)})
+        return answered(answers.Receipts(followed.timeline, tuple(await self._follow.receipts(ref))))
 
-    @route("POST", "/v1/alerts/{ref}/reroute", needs="alerts:send", summary="Send on what has no recipient")
+    @route(
+        "POST", "/v1/alerts/{ref}/reroute", needs="alerts:send", summary="Send on what has no recipient", body=Reroute,
+        body_optional=True, answers={202: Says(Sent, "How it stands with every recipient now.")},
+        problems=("not-found", "gone", "wrong-state", "unknown-area", "marking", "policy"),
+    )  # fmt: skip
     async def reroute(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """What was held, refused for its area, not theirs or not delivered goes where it belongs today."""
-        step = await _step(request)
-        return answered(await self._submit.reroute(_ref(request), actor.name, step.area), 202)
+        step = await told(request, Reroute, optional=True)
+        ref = await self._sent_ref(request, actor)
+        return answered(await self._submit.reroute(ref, actor.name, step.area), 202)
 
-    @route("POST", "/v1/alerts/{ref}/withdraw", needs="alerts:send", summary="Take an alert back")
+    @route(
+        "POST", "/v1/alerts/{ref}/withdraw", needs="alerts:send", summary="Take an alert back", body=WithdrawReason,
+        body_optional=True, answers={202: Says(answers.Withdrawn, "Who had it, and who has not yet deleted it.")},
+        problems=("not-found",),
+    )  # fmt: skip
     async def withdraw(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Everyone who has it marks it at once, deletes it and says so, signed; the answer lists who has not yet."""
-        step = await _step(request)
-        reason = reason_of(step.reason or "other")
-        return answered(await self._withdraw.withdraw(_ref(request), reason, actor.name), 202)
+        step = await told(request, WithdrawReason, optional=True)
+        ref = await self._sent_ref(request, actor)
+        withdrawn = await self._withdraw.withdraw(ref, reason_of(step.reason), actor.name)
+        return answered(msgspec.convert(withdrawn, answers.Withdrawn), 202)
 
-    @route("POST", "/v1/alerts/{ref}/correct", needs="alerts:send", summary="Send a corrected alert")
+    @route(
+        "POST", "/v1/alerts/{ref}/correct", needs="alerts:send", summary="Send a corrected alert", body=Alert,
+        answers=_SENT, problems=(*_PLAN, "not-found", "gone", "wrong-state"),
+    )  # fmt: skip
     async def correct(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """To everyone who has the one before; each marks that one as replaced."""
-        body = await body_of(request, ALERT_LIMIT)
-        sent = await self._submit.correct(_ref(request), body, actor.name)
+        body = await _alert(request)
+        ref = await self._sent_ref(request, actor)
+        sent = await self._submit.correct(ref, body, actor.name)
         return answered(sent, 202, Location=f"/v1/alerts/{sent.id}")
 
     # Receiving side
 
-    @route("GET", "/v1/inbox", needs="alerts:read", summary="Alerts received, in the order of arrival")
-    async def list_received(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
-        """One page. `next_cursor` stands behind the last item: ask with it again to get what came since."""
-        limit = number(request, "limit", PAGE, 1, PAGE_MAX)
-        given = request.query.get("cursor")
-        states = tuple(state for state in request.query.get("state", "").split(",") if state)
-        if any(state not in STATUSES for state in states):
-            raise Rejected("usage", "state must be one of the statuses, or several with commas.", parameter="state")
-        page = await self._acknowledge.page(self._cursors.read("inbox", given) or 0, limit, states)
-        return answered({"items": page.items, "next_cursor": self._cursors.give("inbox", page.last) or given})
+    @route(
+        "GET", "/v1/inbox", needs="alerts:read", summary="Alerts received, in the order of arrival", query=InboxQuery,
+        answers={200: Says(answers.InboxPage, "One page; ask with `next_cursor` again to get what came since.")},
+    )  # fmt: skip
+    async def list_received(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Peeking: nothing is taken or acknowledged by it. With `wait`, an empty page is answered as soon as an alert comes.
 
-    @route("GET", "/v1/inbox/{ref}", needs="alerts:read", summary="One alert received")
+        The cursor is exclusive and increasing: whoever asks on with it is given every alert exactly once, in order,
+        whatever arrives meanwhile.
+        """
+        query = asked(request, InboxQuery)
+        after = self._cursors.read("inbox", query.cursor) or 0
+
+        async def page() -> Any:
+            return await self._acknowledge.page(
+                after, query.limit, query.state, team=actor.team, since=query.since
+            )
+
+        found = await self._waited(page, lambda each: bool(each.items), query.wait)
+        next_cursor = self._cursors.give("inbox", found.last) or query.cursor
+        return answered(answers.InboxPage(found.items, next_cursor))
+
+    @route(
+        "GET", "/v1/inbox/{ref}", needs="alerts:read", summary="One alert received",
+        answers={
+            200: Says(answers.ReceivedAlert, "The alert as it was sent.", headers=("ETag",)),
+            410: Says(answers.Gone, "Its content is deleted; what we have said of it remains.",
+                      "application/problem+json", headers=("ETag",)),
+        },
+        problems=("not-found",),
+    )  # fmt: skip
     async def show_received(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """The alert as it was sent, with its route and what we have said of it; 410 once it is deleted."""
-        received = await self._acknowledge.show(_ref(request), actor.name)
-        entry: dict[str, Any] = msgspec.to_builtins(received.entry)
-        rest = {
-            name: getattr(received, name)
-            for name in ("home", "route", "retention", "withheld", "created", "alert", "timeline")
-        }
-        body = {**entry, "from": received.sender, **rest}
-        deleted = received.alert is None
-        if deleted:
+        """By id or reference, with its route and what we have said of it."""
+        received = await self._acknowledge.show(await self._inbox_ref(request, actor), actor.name)
+        tag = f'"{received.entry.version}"'
+        if received.alert is None:
             taken_back = received.entry.deleted_because == "withdrawn"
             why = "when its sender withdrew it" if taken_back else "when its time was over"
-            body |= {"code": "gone", "detail": f"The content was deleted {why}."}
-        return answered(body, 410 if deleted else 200, ETag=f'"{received.entry.version}"')
+            gone = document(Rejected("gone", f"The content of this alert was deleted {why}."))
+            body = answers.Gone(**gone, entry=received.entry, timeline=received.timeline)
+            answer = answered(body, 410, ETag=tag)
+            answer.content_type = "application/problem+json"
+            return answer
+        return answered(received_alert(received), ETag=tag)
 
-    @route("POST", "/v1/inbox/{ref}/ack", needs="alerts:act", summary="Your system has taken the alert over")
+    @route(
+        "GET", "/v1/inbox/{ref}/receipts", needs=("alerts:read", "receipts:read"),
+        summary="What we have said of an alert received",
+        answers={200: Says(answers.Said, "Every status that we have told the sender, signed, oldest first.")},
+        problems=("not-found",),
+    )  # fmt: skip
+    async def said(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Readable after the content is deleted, too."""
+        received = await self._acknowledge.show(await self._inbox_ref(request, actor))
+        return answered(answers.Said(received.entry.id, received.entry.reference, received.timeline))
+
+    @route(
+        "POST", "/v1/inbox/{ref}/ack", needs="alerts:act", summary="Your system has taken the alert over", body=Ack,
+        body_optional=True, answers=_ENTRY, problems=(*_STEP, "lease-over"),
+    )  # fmt: skip
     async def ack(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """Says `collected` to the sender. Safe to repeat."""
-        return _entry(await self._acknowledge.collect(_ref(request), actor.name))
+        """Says `collected` to the sender. Safe to repeat. It is not handed out by a lease again."""
+        step = await told(request, Ack, optional=True)
+        ref = await self._inbox_ref(request, actor)
+        if step.lease is None:
+            return _entry(await self._acknowledge.collect(ref, actor.name, actor.team))
+        await self._lease.acknowledge(step.lease, actor.name, [ref])
+        return _entry((await self._acknowledge.show(ref)).entry)
 
-    @route("POST", "/v1/inbox/{ref}/open", needs="alerts:act", summary="Someone has been shown the alert")
+    @route(
+        "POST", "/v1/inbox/{ref}/open", needs="alerts:act", summary="Someone has been shown the alert", answers=_ENTRY,
+        problems=_STEP,
+    )  # fmt: skip
     async def open(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Says `opened` to the sender. Safe to repeat."""
-        return _entry(await self._acknowledge.open(_ref(request), actor.name))
+        return _entry(await self._acknowledge.open(await self._inbox_ref(request, actor), actor.name))
 
-    @route("POST", "/v1/inbox/{ref}/take", needs="alerts:act", summary="Someone works on the alert")
+    @route(
+        "POST", "/v1/inbox/{ref}/take", needs="alerts:act", summary="Someone works on the alert", headers=("If-Match",),
+        answers=_ENTRY, problems=_STEP,
+    )  # fmt: skip
     async def take(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """Says `taken` to the sender. Safe to repeat."""
-        return _entry(await self._acknowledge.take(_ref(request), actor.name))
+        """Says `taken` to the sender. Safe to repeat. With `If-Match`, only if nobody has changed it since."""
+        version = if_match(request)
+        ref = await self._inbox_ref(request, actor)
+        return _entry(await self._acknowledge.take(ref, actor.name, version))
 
-    @route("POST", "/v1/inbox/{ref}/close", needs="alerts:act", summary="Work on the alert has ended")
+    @route(
+        "POST", "/v1/inbox/{ref}/close", needs="alerts:act", summary="Work on the alert has ended", body=Close,
+        headers=("If-Match",), answers=_ENTRY, problems=_STEP,
+    )  # fmt: skip
     async def close(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """Says `closed` with an outcome code to the sender."""
-        step = await _step(request)
-        if step.outcome is None:
-            raise Rejected("usage", "Closing needs an outcome.", _OUTCOMES, pointer="/outcome")
-        return _entry(await self._acknowledge.close(_ref(request), step.outcome, actor.name))
+        """Says `closed` with an outcome code to the sender. With `If-Match`, only if nobody has changed it since."""
+        step = await told(request, Close)
+        version = if_match(request)
+        ref = await self._inbox_ref(request, actor)
+        return _entry(await self._acknowledge.close(ref, step.outcome, actor.name, version))
 
-    @route("POST", "/v1/inbox/{ref}/not-ours", needs="alerts:act", summary="The home area is another")
+    @route(
+        "POST", "/v1/inbox/{ref}/not-ours", needs="alerts:act", summary="The home area is another", body=NotOurs,
+        body_optional=True, headers=("If-Match",), answers=_ENTRY, problems=(*_STEP, "unknown-area"),
+    )  # fmt: skip
     async def not_ours(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """Says `not_ours` to the sender, with the area suggested."""
-        step = await _step(request)
+        """Says `not_ours` to the sender, with the area suggested. With `If-Match`, only if nobody has changed it since."""
+        step = await told(request, NotOurs, optional=True)
+        version = if_match(request)
         area = None
         if step.area is not None:
             found = self._places().gazetteer.area(step.area)
             if found is None:
                 raise Rejected("unknown-area", "The area suggested is not a current area.", pointer="/area")
             area = found.code
-        return _entry(await self._acknowledge.not_ours(_ref(request), area, actor.name))
+        ref = await self._inbox_ref(request, actor)
+        return _entry(await self._acknowledge.not_ours(ref, area, actor.name, version))
+
+    # Leases
+
+    @route(
+        "POST", "/v1/inbox/lease", needs="alerts:act", summary="Take alerts to work on, for a time", body=LeaseWanted,
+        body_optional=True,
+        answers={200: Says(answers.Lease, "The alerts, whole and in order of arrival, yours until the time given.")},
+    )  # fmt: skip
+    async def take_lease(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """The safe way to empty the inbox: store what you get, then acknowledge.
+
+        What is not acknowledged when the lease ends is handed out again, so a system that is killed anywhere loses
+        nothing; `times` says how often an alert was handed out. Systems of one team never hold the same alert at once.
+        """
+        wanted = await told(request, LeaseWanted, optional=True)
+        _may_read(actor)
+
+        async def lease() -> Any:
+            return await self._lease.take(actor.name, actor.team, wanted.limit, wanted.seconds)
+
+        leased = await self._waited(lease, lambda each: bool(each.items), wanted.wait)
+        items = tuple(handed(received, times) for received, times in leased.items)
+        return answered(answers.Lease(leased.id, leased.until, items))
+
+    @route(
+        "POST", "/v1/inbox/lease/{lease}/ack", needs="alerts:act", summary="Your system has stored what it leased",
+        body=LeaseRefs, body_optional=True, answers={200: Says(answers.LeaseCount, "How many were acknowledged.")},
+        problems=("lease-over", "not-found"),
+    )  # fmt: skip
+    async def ack_lease(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """All of the lease, or the alerts named. Says `collected` to their senders. Safe to repeat."""
+        wanted = await told(request, LeaseRefs, optional=True)
+        count = await self._lease.acknowledge(_lease(request), actor.name, _canonical(wanted.refs))
+        return answered(answers.LeaseCount(count))
+
+    @route(
+        "POST", "/v1/inbox/lease/{lease}/nack", needs="alerts:act", summary="Give back what you leased", body=LeaseBack,
+        body_optional=True, answers={200: Says(answers.LeaseCount, "How many were given back.")},
+        problems=("lease-over", "not-found"),
+    )  # fmt: skip
+    async def nack_lease(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """All of the lease, or the alerts named: they are handed out again, at once or after `seconds`."""
+        wanted = await told(request, LeaseBack, optional=True)
+        refs = _canonical(wanted.refs)
+        count = await self._lease.give_back(_lease(request), actor.name, refs, wanted.seconds)
+        self._bell.ring()
+        return answered(answers.LeaseCount(count))
+
+    @route(
+        "POST", "/v1/inbox/lease/{lease}/renew", needs="alerts:act", summary="Keep what you leased for longer",
+        body=LeaseLonger, body_optional=True,
+        answers={200: Says(answers.LeaseCount, "How many you hold, and until when.")}, problems=("lease-over",),
+    )  # fmt: skip
+    async def renew_lease(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Counted from now."""
+        wanted = await told(request, LeaseLonger, optional=True)
+        until, count = await self._lease.renew(_lease(request), actor.name, wanted.seconds)
+        return answered(answers.LeaseCount(count, until))
 
     # Areas
 
-    @route("GET", "/v1/areas/resolve", needs="areas:read", summary="Which areas a text may mean")
+    @route(
+        "GET", "/v1/areas/resolve", needs="areas:read", summary="Which areas a text may mean", query=AreaQuery,
+        answers={200: Says(answers.Resolved, "Candidates with shares and reasons.")},
+    )  # fmt: skip
     async def resolve(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
-        """Candidates with shares and reasons; `certain` is a code only where one may be taken without asking."""
+        """`certain` is a code only where one may be taken without asking."""
+        query = asked(request, AreaQuery)
         places = self._places()
-        resolution = places.resolve(_query(request), self._clock.now().date())
+        resolution = places.resolve(_typed(query.q), self._clock.now().date())
         certain = resolution.certain
         return answered(
-            {
-                "method": resolution.method,
-                "certain": certain.area.code if certain else None,
-                "candidates": [candidate_facts(each, places.gazetteer) for each in resolution.candidates],
-                "question": None if certain else resolution.question(),
-                "note": resolution.note or None,
-                "vintage": resolution.vintage,
-            }
+            answers.Resolved(
+                method=resolution.method,
+                certain=certain.area.code if certain else None,
+                candidates=tuple(_candidate(each, places) for each in resolution.candidates),
+                question=None if certain else resolution.question(),
+                note=resolution.note or None,
+                vintage=resolution.vintage,
+            )
         )
 
-    @route("GET", "/v1/areas/route", needs="areas:read", summary="Who would get an alert for a home area, and why")
+    @route(
+        "GET", "/v1/areas/route", needs="areas:read", summary="Who would get an alert for a home area, and why",
+        query=RouteQuery, answers={200: Says(answers.Routed, "For each area that the text may mean, who gets it.")},
+    )  # fmt: skip
     async def who_gets_it(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """One leg for each function asked for (children's services and police when none is)."""
+        query = asked(request, RouteQuery)
         on = self._clock.now().date()
         functions = []
-        for text in request.query.getall("function", ["MASH", "POLICE"]):
+        for text in query.function or ("MASH", "POLICE"):
             function = vocabulary.function(text)
             if function is None:
                 raise Rejected("usage", "This function is not known.", parameter="function")
             functions.append(function)
-        text = _query(request)
         places = self._places()
-        resolution = places.resolve(text, on)
+        resolution = places.resolve(_typed(query.q), on)
         certain = resolution.certain
         areas = [certain] if certain else list(resolution.candidates)
         options = []
         for candidate in areas:
             needs = [routing.Need(each, candidate.area.code, "", candidate.because) for each in functions]
-            legs = self._address.routed(needs, on)
-            options.append({"area": candidate_facts(candidate, places.gazetteer), "route": legs})
+            options.append(answers.Option(_candidate(candidate, places), self._address.routed(needs, on)))
         return answered(
-            {
-                "certain": certain is not None,
-                "question": None if certain else resolution.question(),
-                "options": options,
-                "vintage": resolution.vintage,
-            }
+            answers.Routed(
+                certain=certain is not None,
+                question=None if certain else resolution.question(),
+                options=tuple(options),
+                vintage=resolution.vintage,
+            )
         )
 
-    @route("GET", "/problems/{code}", needs=None, summary="What a problem's code means")
+    # About the interface itself
+
+    @route(
+        "GET", "/v1/vocabulary", needs=None, summary="Code lists, statuses, events, scopes",
+        answers={200: Says(answers.Vocabulary, "Every list, in the order in which a form shows it.")},
+    )  # fmt: skip
+    async def vocabulary(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """The same for everybody. Lists only grow: keep codes that you do not know."""
+        return web.Response(
+            body=self._vocabulary, content_type="application/json", headers={"Cache-Control": "public, max-age=3600"}
+        )
+
+    @route(
+        "GET", "/v1/token", needs=ANY_SCOPE, summary="Who you are to this node",
+        answers={200: Says(answers.Caller, "What your token may do.")},
+    )  # fmt: skip
+    async def whoami(self, _request: web.Request, actor: Actor) -> web.StreamResponse:
+        """To try a token without touching anything."""
+        scopes = tuple(sorted(actor.scopes & SCOPES.keys()))
+        return answered(answers.Caller(actor.name, self._node_id, scopes, actor.team, actor.rate))
+
+    @route(
+        "GET", "/v1/calls", needs=ANY_SCOPE, summary="What your token asked lately", query=CallsQuery,
+        answers={200: Says(answers.Calls, "Route, status, code and time of each call of the last seven days.")},
+    )  # fmt: skip
+    async def calls(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Never a path, a query or a body. The operator sees the calls of every token."""
+        query = asked(request, CallsQuery)
+        token = actor.name.removeprefix(TOKEN) if actor.name.startswith(TOKEN) else None
+        before = self._cursors.read("calls", query.cursor)
+        items = await self._meter.log(token, before, query.limit)
+        last = items[-1].seq if len(items) == query.limit else None
+        return answered(answers.Calls(items, self._cursors.give("calls", last)))
+
+    @route(
+        "GET", "/problems/{code}", needs=None, summary="What a problem's code means",
+        answers={200: Says(answers.Meaning, "In words.")}, problems=("not-found",),
+    )  # fmt: skip
     async def problem(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """The page that a problem document's `type` points to."""
         page = help_page(request.match_info["code"])
@@ -237,8 +561,68 @@ class Consumers:
             raise Rejected("not-found", "There is no such code.")
         return answered(page)
 
+    async def _sent_ref(self, request: web.Request, actor: Actor) -> str:
+        ref = _ref(request)
+        await self._follow.of_team(ref, actor.team)
+        return ref
 
-_OUTCOMES = f"Use one of {', '.join(term.code for term in vocabulary.TABLES['outcome'].terms)}."
+    async def _inbox_ref(self, request: web.Request, actor: Actor) -> str:
+        ref = _ref(request)
+        await self._acknowledge.of_team(ref, actor.team)
+        return ref
+
+    async def _waited(self, look: Callable[[], Any], enough: Callable[[Any], bool], seconds: int) -> Any:
+        """What `look` finds, at once if it is enough, or looked for again whenever something happens until then."""
+        ends = self._clock.monotonic() + seconds
+        while True:
+            rung = self._bell.rung
+            found = await look()
+            left = ends - self._clock.monotonic()
+            if enough(found) or left <= 0 or self._bell.closed:
+                return found
+            await self._bell.after(rung, left)
+
+
+def _vocabulary() -> answers.Vocabulary:
+    return answers.Vocabulary(
+        version=vocabulary.VERSION,
+        tables=tuple(
+            answers.TableOf(
+                table.name,
+                table.title,
+                tuple(
+                    answers.TermOf(term.code, term.label, term.meaning, term.since, term.source)
+                    for term in table.terms
+                ),
+            )
+            for table in vocabulary.TABLES.values()
+        ),
+        statuses=tuple(
+            answers.StatusOf(row.code, row.label, row.meaning, row.said_by, tuple(sorted(row.after)), row.final)
+            for row in STATUSES.values()
+        ),
+        events=tuple(KINDS.values()),
+        scopes=SCOPES,
+    )
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= 64 and key.isascii() and key.isprintable() and " " not in key):
+        raise Rejected("usage", "An Idempotency-Key has 1 to 64 visible characters.", parameter="Idempotency-Key")
+    return key
+
+
+async def _alert(request: web.Request) -> bytes:
+    """An alert's bytes, which are kept as they are and decoded by whoever decides about them."""
+    if request.content_type not in {"application/json", "application/octet-stream"}:
+        raise Rejected("not-supported", "An alert is sent as application/json.")
+    return await body_of(request, ALERT_LIMIT)
+
+
+def _may_read(actor: Actor) -> None:
+    if "alerts:read" not in actor.scopes:
+        raise Rejected("forbidden", "The token does not allow this.", "It needs the scope alerts:read as well.")
 
 
 def _ref(request: web.Request) -> str:
@@ -247,19 +631,23 @@ def _ref(request: web.Request) -> str:
     return alerts.parse_reference(text) or text.lower()
 
 
-def _query(request: web.Request) -> str:
-    text = request.query.get("q", "").strip()
-    if not 0 < len(text) <= 200:
+def _canonical(refs: tuple[str, ...] | None) -> list[str] | None:
+    return None if refs is None else [alerts.parse_reference(each) or each.lower() for each in refs]
+
+
+def _lease(request: web.Request) -> str:
+    return str(request.match_info["lease"])
+
+
+def _typed(text: str) -> str:
+    text = text.strip()
+    if not text:
         raise Rejected("usage", "q must hold 1 to 200 characters.", parameter="q")
     return text
 
 
-async def _step(request: web.Request) -> Step:
-    raw = await body_of(request, 16 * 1024)
-    try:
-        return msgspec.json.decode(raw or b"{}", type=Step)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise Malformed("request") from None
+def _candidate(candidate: Any, places: Places) -> answers.AreaCandidate:
+    return msgspec.convert(candidate_facts(candidate, places.gazetteer), answers.AreaCandidate)
 
 
 def _entry(entry: Entry) -> web.Response:

@@ -69,6 +69,8 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label: Text
     scopes: list[Text]
     days: int | None = None
+    team: Text | None = None
+    rate: int | None = None
 
 
 class Operations(msgspec.Struct, frozen=True):
@@ -250,7 +252,10 @@ class Control:
     async def new_token(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """The answer alone holds the secret."""
         wanted = await _read(request, NewToken)
-        return answered(await self._admit.create(wanted.label, wanted.scopes, wanted.days, actor.name), 201)
+        made = await self._admit.create(
+            wanted.label, wanted.scopes, wanted.days, actor.name, team=wanted.team, rate=wanted.rate
+        )
+        return answered(made, 201)
 
     @route("DELETE", "/control/tokens/{id}", needs="control", summary="End an API token")
     async def end_token(self, request: web.Request, actor: Actor) -> web.StreamResponse:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from bridge import alerts
 from bridge.api import problems
-from bridge.api.door import body_of, route
+from bridge.api.door import Says, asked, body_of, route
 from bridge.errors import BridgeError, Malformed, Rejected
 from bridge.nodes.admit import Actor
 from bridge.nodes.backup import Backup
@@ -29,6 +29,16 @@ NDJSON = "application/x-ndjson"
 _TELL_EVERY = 0.2
 
 Work = Callable[[Progress], Awaitable[Any]]
+
+
+class EvidenceQuery(msgspec.Struct, frozen=True):
+    """Which side of an alert that was both sent and received here."""
+
+    side: Annotated[Side, Meta(description="Which one, where it was both sent and received here.")] | None = None
+
+
+OfTeam = Callable[[str, str | None, str | None], Awaitable[None]]
+"""Raises Rejected `not-found` unless the alert, on that side or on all there are, is the team's."""
 
 
 class Head:
@@ -53,22 +63,29 @@ class Head:
 class Evidence:
     """Handlers for evidence files and the audit log."""
 
-    def __init__(self, prove: Prove, checkpoint: Checkpoint) -> None:
+    def __init__(self, prove: Prove, checkpoint: Checkpoint, of_team: OfTeam) -> None:
         self._prove = prove
         self._checkpoint = checkpoint
+        self._of_team = of_team
 
-    @route("GET", "/v1/evidence/{ref}", needs="alerts:read", summary="Everything that proves one alert, in one file")
+    @route(
+        "GET", "/v1/evidence/{ref}", needs="alerts:read", summary="Everything that proves one alert, in one file",
+        query=EvidenceQuery, answers={200: Says(dict[str, Any], "The file, for `bridge verify`.")},
+        problems=("not-found", "gone", "wrong-state"),
+    )  # fmt: skip
     async def evidence(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Of an alert sent from here or received here; `side` says which, where it is both."""
-        side = request.query.get("side")
-        if side not in {None, "sent", "received"}:
-            raise Rejected("usage", "side must be sent or received.", parameter="side")
+        side = asked(request, EvidenceQuery).side
         text: str = request.match_info["ref"]
         ref = alerts.parse_reference(text) or text.lower()
-        made = await self._prove.export(ref, actor.name, cast("Side | None", side))
+        await self._of_team(ref, actor.team, side)
+        made = await self._prove.export(ref, actor.name, side)
         return web.Response(body=made, content_type="application/json")
 
-    @route("GET", "/v1/audit", needs="audit:read", summary="The audit log, one JSON object a line")
+    @route(
+        "GET", "/v1/audit", needs="audit:read", summary="The audit log, one JSON object a line",
+        answers={200: Says(None, "Every record and every signed head, in order.", NDJSON)},
+    )  # fmt: skip
     async def audit(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """Every record and every signed head, in order. No personal data is in it."""
         lines = self._checkpoint.export()

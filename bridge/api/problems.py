@@ -53,7 +53,7 @@ def response(error: BridgeError, status: int | None = None) -> web.Response:
     body = document(error, status)
     headers = {}
     if body["status"] in {429, 503}:
-        headers["Retry-After"] = "5"
+        headers["Retry-After"] = str(error.facts.get("retry_after", 5))
     if body["status"] == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return web.Response(

@@ -28,13 +28,18 @@ def token() -> None:
     help="What it may do, such as alerts:send or alerts:read; may be repeated. A wrong one lists the right ones.",
 )
 @click.option("--days", type=click.IntRange(1, 3650), metavar="N", help="For how many days it is valid.")
+@click.option("--team", metavar="F", help="Which of the node's functions it acts for, such as MASH; all when not said.")
+@click.option("--rate", type=click.IntRange(1, 1_000_000), metavar="N", help="Requests a minute; else the node's setting.")
 @pass_state
-def create(state: State, label: str, scopes: tuple[str, ...], days: int | None) -> None:
+def create(
+    state: State, label: str, scopes: tuple[str, ...], days: int | None, team: str | None, rate: int | None
+) -> None:
     """Make a token. It is shown this once and never again: only a hash of it is kept.
 
     The token alone goes to stdout, so that TOKEN=$(bridge token create ...) holds it.
     """
-    given = {"label": label, "scopes": list(dict.fromkeys(scopes)), **({"days": days} if days else {})}
+    given: dict[str, Any] = {"label": label, "scopes": list(dict.fromkeys(scopes)), **({"days": days} if days else {})}
+    given |= {name: value for name, value in (("team", team), ("rate", rate)) if value is not None}
     answer = state.node(offline=True).post("/control/tokens", json=given)
 
     def words() -> None:

@@ -17,12 +17,13 @@ from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto.identity import Identity
 from bridge.crypto.signed import ENVELOPE, digest
+from bridge.envelopes import Signed
 from bridge.errors import Rejected
 from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status, may_follow
 from bridge.retention import UNREAD, WARNINGS, days_left
-from bridge.storage import audit, inbox, sent, settlement
+from bridge.storage import audit, inbox, leases, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.events import New, tell
@@ -128,9 +129,22 @@ class Acknowledge:
         self._metrics = metrics
         self._random = random
 
-    async def page(self, after: int, limit: int, states: Sequence[str] = ()) -> Page:
-        """At most `limit` received alerts numbered above `after`, in the order of arrival, of any state or `states`."""
-        rows = await inbox.page(self._db, after, limit, states)
+    async def page(
+        self,
+        after: int,
+        limit: int,
+        states: Sequence[str] = (),
+        *,
+        team: str | None = None,
+        since: datetime | None = None,
+    ) -> Page:
+        """At most `limit` received alerts numbered above `after`, in the order of arrival, of any state or `states`.
+
+        With `team`, those that came for this function; with `since`, those that came from then on.
+        """
+        if since is not None:
+            after = max(after, await inbox.before(self._db, millis(since)))
+        rows = await inbox.page(self._db, after, limit, states, team)
         return Page(tuple(self._entry(row) for row in rows), rows[-1].seq if rows else None)
 
     async def show(self, ref: str, actor: str | None = None) -> Received:
@@ -145,31 +159,106 @@ class Acknowledge:
             await self._viewed("inbox:seen", actor, item.alert_id)
         return whole
 
-    async def collect(self, ref: str, actor: str) -> Entry:
-        """A consuming system has taken the alert over durably."""
-        return await self._step(ref, Status.COLLECTED, actor)
+    async def known(self, ref: str) -> bool:
+        """Whether an alert with this id or canonical reference was ever received here."""
+        return bool(await inbox.find(self._db, ref))
+
+    async def of_team(self, ref: str, team: str | None) -> None:
+        """Raises Rejected `not-found` unless the alert came for the team; None is everybody's."""
+        if team is not None and f",{team}," not in ((await self._item(ref)).functions or ""):
+            raise _not_found()
+
+    async def wholes(self, items: Sequence[inbox.Item]) -> list[Received]:
+        """These received alerts whole, but for what we have said of them."""
+        return [self._whole(item, ()) for item in items]
+
+    async def collect(self, ref: str, actor: str, team: str | None = None) -> Entry:
+        """A consuming system, of a team or of none, has taken the alert over durably: it is not handed out again."""
+        item = await self._item(ref)
+        if item.state not in OPEN_STATES or item.purged_at is not None:
+            return await self._step(ref, Status.COLLECTED, actor)
+        # If we stop here, nothing is acknowledged and the system asks again.
+        async with self._db.transaction() as tx:
+            after = await self.collect_within(tx, [item], actor)
+            await leases.done(tx, [item.seq], team, actor, millis(self._clock.now()))
+        after()
+        return self._entry(await self._item(ref))
+
+    async def seen_within(self, tx: Transaction, items: Sequence[inbox.Item], actor: str) -> None:
+        """Record, inside a unit, that a system is handed these alerts."""
+        events = [Event("inbox:seen", actor, item.alert_id) for item in items]
+        await audit.append(tx, events, millis(self._clock.now()))
+
+    async def collect_within(
+        self, tx: Transaction, items: Sequence[inbox.Item], actor: str
+    ) -> Callable[[], None]:
+        """Say `collected` of these alerts inside a unit, one signed document to each sender; what to call after it.
+
+        What is past that already, or changes at this moment, stays as it is.
+        """
+        at = millis(self._clock.now())
+        fresh = [item for item in items if item.state == Status.RECEIVED]
+        arrivals = await inbox.arrivals(tx, {item.envelope_id for item in fresh})
+        by_partner: dict[str, list[Statement]] = {}
+        events: list[Event] = []
+        for item in fresh:
+            arrival = arrivals.get(item.envelope_id)
+            if arrival is None or not await inbox.change(
+                tx, item.seq, item.version, state=Status.COLLECTED, at=at, code=None, actor=item.actor
+            ):
+                continue
+            by_partner.setdefault(item.partner, []).append(_statement(item, arrival, Status.COLLECTED, at))
+            await self._stepped(tx, item, Status.COLLECTED)
+            events.append(Event(f"inbox:{Status.COLLECTED}", actor, item.alert_id))
+        said = [each for statements in by_partner.values() for each in statements]
+        await inbox.add_told(tx, [(bytes.fromhex(each.message or ""), each.status, at, None) for each in said])
+        for partner, statements in by_partner.items():
+            signed = self._signed(partner, statements, at)
+            await sent.add_messages(tx, [settlement.telling(self._random(16), partner, signed, at)])
+        await audit.append(tx, events, at)
+
+        def after() -> None:
+            for partner in by_partner:
+                self._wake(partner)
+            for _ in said:
+                self._metrics.inc("bridge_inbox_steps_total", status=Status.COLLECTED)
+
+        return after
+
+    def _signed(self, partner: str, statements: Sequence[Statement], at: int) -> Signed:
+        head = self._checkpoint(partner)
+        return settlement.say(self._identity(), partner, statements, at, checkpoint=head)
 
     async def open(self, ref: str, actor: str) -> Entry:
         """A named role has been shown the alert."""
         return await self._step(ref, Status.OPENED, actor)
 
-    async def take(self, ref: str, actor: str) -> Entry:
-        """Someone works on it from now on."""
-        return await self._step(ref, Status.TAKEN, actor)
+    async def take(self, ref: str, actor: str, version: int | None = None) -> Entry:
+        """Someone works on it from now on. Raises Rejected `changed-meanwhile` if it is no longer at `version`."""
+        return await self._step(ref, Status.TAKEN, actor, version=version)
 
-    async def close(self, ref: str, outcome: str, actor: str) -> Entry:
-        """Work on it has ended. Raises Rejected `usage` for an outcome that is not in the table."""
+    async def close(self, ref: str, outcome: str, actor: str, version: int | None = None) -> Entry:
+        """Work on it has ended. Raises Rejected `usage` for an outcome that is not in the table, and as `take` does."""
         if vocabulary.TABLES["outcome"].get(outcome) is None:
             known = ", ".join(term.code for term in vocabulary.TABLES["outcome"].terms)
             raise Rejected("usage", "This is not one of the outcomes.", f"Use one of {known}.", pointer="/outcome")
-        return await self._step(ref, Status.CLOSED, actor, outcome=outcome)
+        return await self._step(ref, Status.CLOSED, actor, outcome=outcome, version=version)
 
-    async def not_ours(self, ref: str, area: str | None, actor: str) -> Entry:
-        """The person's home area is another; `area` is the GSS code suggested, which the caller has checked."""
-        return await self._step(ref, Status.NOT_OURS, actor, referral=area)
+    async def not_ours(self, ref: str, area: str | None, actor: str, version: int | None = None) -> Entry:
+        """The person's home area is another; `area` is the GSS code suggested, which the caller has checked.
+
+        Raises as `take` does.
+        """
+        return await self._step(ref, Status.NOT_OURS, actor, referral=area, version=version)
 
     async def _step(
-        self, ref: str, status: Status, actor: str, outcome: str | None = None, referral: str | None = None
+        self,
+        ref: str,
+        status: Status,
+        actor: str,
+        outcome: str | None = None,
+        referral: str | None = None,
+        version: int | None = None,
     ) -> Entry:
         item = await self._item(ref)
         if item.purged_at is not None:
@@ -178,6 +267,8 @@ class Acknowledge:
             if item.state == status and item.code != (outcome or referral):
                 raise _no(item.state)
             return self._entry(item)
+        if version is not None and version != item.version:
+            raise _changed_meanwhile()
         if not may_follow(item.state, status):
             raise _no(item.state)
         arrival = await inbox.arrival(self._db, item.envelope_id)
@@ -194,8 +285,7 @@ class Acknowledge:
             outcome=outcome,
             referral=referral,
         )
-        head = self._checkpoint(item.partner)
-        signed = settlement.say(self._identity(), item.partner, [statement], at, checkpoint=head)
+        signed = self._signed(item.partner, [statement], at)
         message_id = self._random(16)
         code = outcome or referral
         # If we stop here, nothing was done and nothing said; the person or system asks again.
@@ -225,7 +315,7 @@ class Acknowledge:
     async def _item(self, ref: str) -> inbox.Item:
         items = await inbox.find(self._db, ref)
         if not items:
-            raise Rejected("not-found", "There is no received alert with this reference.")
+            raise _not_found()
         return items[-1]
 
     def _opened(self, item: inbox.Item) -> Carried | None:
@@ -290,6 +380,24 @@ def _passed(state: str) -> tuple[Status, ...]:
     if state not in OPEN_STATES:
         return ()
     return tuple(status for status in (Status.COLLECTED, Status.OPENED) if Status(state) in LATER[status])
+
+
+def _statement(item: inbox.Item, arrival: inbox.Arrival, status: Status, at: int) -> Statement:
+    return Statement(
+        message=item.message_id.hex(),
+        envelope=item.envelope_id.hex(),
+        digest=digest(ENVELOPE, arrival.header, arrival.sealed_digest).hex(),
+        status=status,
+        at=moment(at),
+    )
+
+
+def _not_found() -> Rejected:
+    return Rejected("not-found", "There is no received alert with this reference.")
+
+
+def _changed_meanwhile() -> Rejected:
+    return Rejected("changed-meanwhile", "It was changed since you looked at it.", "Look at it again, and decide anew.")
 
 
 def _no(state: str) -> Rejected:

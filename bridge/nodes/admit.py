@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from bridge import vocabulary
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.errors import Rejected
@@ -26,6 +27,7 @@ SCOPES: dict[str, str] = {
     "partners:admin": "read and manage partners",
     "audit:read": "read the audit log",
     "metrics:read": "read metrics",
+    "webhooks:admin": "add and change the systems that are told of events",
 }
 """Every scope a token may have, with what it allows in words."""
 
@@ -36,10 +38,16 @@ _SEEN_EVERY_MS = 60_000
 
 @dataclass(frozen=True)
 class Actor:
-    """Who makes a request: a pseudonym for the audit log, and what it may do."""
+    """Who makes a request: a pseudonym for the audit log, and what it may do.
+
+    `team` is the function of this node that it acts for (None: all of them), `rate` its requests a minute where it has
+    a limit of its own.
+    """
 
     name: str
     scopes: frozenset[str]
+    team: str | None = None
+    rate: int | None = None
 
 
 OPERATOR = Actor("operator", frozenset(SCOPES) | {"control"})
@@ -55,16 +63,31 @@ class Admit:
         database: Database,
         clock: Clock,
         exercise: bool,
+        functions: Sequence[str] = (),
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._db = database
         self._clock = clock
         self._kind = "test" if exercise else "live"
+        self._functions = tuple(functions)
         self._random = random
         self._known: dict[str, tokens.Token] = {}
 
-    async def create(self, label: str, scopes: Sequence[str], days: int | None, admin: str) -> dict[str, Any]:
-        """Make a token; the answer alone holds its secret. Raises Rejected `usage` for an unknown scope."""
+    async def create(
+        self,
+        label: str,
+        scopes: Sequence[str],
+        days: int | None,
+        admin: str,
+        *,
+        team: str | None = None,
+        rate: int | None = None,
+    ) -> dict[str, Any]:
+        """Make a token; the answer alone holds its secret.
+
+        `team` is one of the node's functions, to whose alerts it is bound; `rate` its requests a minute, where the
+        node's setting does not fit. Raises Rejected `usage` for what is unknown or out of bounds.
+        """
         chosen = sorted({ALIASES.get(scope, scope) for scope in scopes})
         if not chosen or any(scope not in SCOPES for scope in chosen):
             raise Rejected("usage", "A token needs scopes that exist.", f"Use some of: {', '.join(SCOPES)}.")
@@ -72,6 +95,13 @@ class Admit:
             raise Rejected("usage", "A token needs a label of at most 100 characters.")
         if days is not None and not 0 < days <= 3660:
             raise Rejected("usage", "A token lives between 1 and 3660 days.")
+        function = None if team is None else vocabulary.function(team)
+        if team is not None and function not in self._functions:
+            raise Rejected(
+                "usage", "A token's team is one of the node's functions.", f"Use one of {', '.join(self._functions)}."
+            )
+        if rate is not None and not 1 <= rate <= 1_000_000:
+            raise Rejected("usage", "A token may make between 1 and 1000000 requests a minute.")
         now = self._clock.now()
         token_id = "".join(_ID[byte % 32] for byte in self._random(12))
         secret = secrets.token_urlsafe(32)
@@ -84,6 +114,8 @@ class Admit:
             expires_at=None if days is None else millis(now + timedelta(days=days)),
             last_used=None,
             revoked_at=None,
+            team=function,
+            rate=rate,
         )
         async with self._db.transaction() as tx:
             await tokens.add(tx, row)
@@ -126,7 +158,8 @@ class Admit:
         if len(self._known) > 1000:
             self._known.clear()
         self._known[token_id] = row
-        return Actor(f"token:{token_id}", frozenset(msgspec.json.decode(row.scopes, type=list[str])))
+        scopes = frozenset(msgspec.json.decode(row.scopes, type=list[str]))
+        return Actor(f"token:{token_id}", scopes, row.team, row.rate)
 
 
 _ID = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -142,6 +175,8 @@ def shown(row: tokens.Token) -> dict[str, Any]:
         "expires": None if row.expires_at is None else moment(row.expires_at),
         "last_used": None if row.last_used is None else moment(row.last_used),
         "revoked": None if row.revoked_at is None else moment(row.revoked_at),
+        "team": row.team,
+        "rate": row.rate,
     }
 
 

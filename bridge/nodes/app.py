@@ -34,6 +34,8 @@ from aiohttp import web
 
 import bridge
 from bridge import agreements, areas, logs, registry, vocabulary
+from bridge.api import openapi
+from bridge.api.answers import Alive, Ready, ReceivedAlert, received_alert
 from bridge.api.consumers import Consumers
 from bridge.api.control import Control, Operations
 from bridge.api.door import (
@@ -42,15 +44,19 @@ from bridge.api.door import (
     Handler,
     Route,
     Runner,
+    Says,
     Who,
     answered,
     application,
     route,
     routes_of,
 )
+from bridge.api.events import Events
 from bridge.api.evidence import Evidence, Head, Keeping
 from bridge.api.peers import Peers
 from bridge.api.people import People
+from bridge.api.reference import Reference
+from bridge.api.webhooks import Webhooks
 from bridge.areas import Gazetteer
 from bridge.audit import Event
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
@@ -61,32 +67,39 @@ from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
 from bridge.metrics import Metrics
 from bridge.nodes import pages
-from bridge.nodes.acknowledge import Acknowledge
+from bridge.nodes.acknowledge import Acknowledge, Received
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import OPERATOR, Actor, Admit
 from bridge.nodes.backup import Backup
+from bridge.nodes.bell import Bell
 from bridge.nodes.checkpoint import Checkpoint, Progress
 from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.follow import Follow
+from bridge.nodes.lease import Lease
+from bridge.nodes.meter import Meter
 from bridge.nodes.prove import Prove
+from bridge.nodes.publish import Publish
 from bridge.nodes.recall import Recall
 from bridge.nodes.receive import Receive
 from bridge.nodes.retain import Retain
 from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
 from bridge.nodes.sign_in import SignIn, account_key
 from bridge.nodes.submit import Submit
-from bridge.nodes.transport import Call, Transport
+from bridge.nodes.subscribe import Subscribe
+from bridge.nodes.transport import Call, Post, Poster, Transport, url_refusal
+from bridge.nodes.watch import Watch
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.witness import Witness
 from bridge.partners import Contact, Partner, State, freshness
 from bridge.retention import Classes, shortened
-from bridge.storage import audit, inbox, open_database, outbox, restoring, sent, settlement
-from bridge.storage.contents import Contents
+from bridge.storage import audit, events, inbox, leases, open_database, outbox, restoring, sent, settlement
+from bridge.storage.contents import Contents, gone
 from bridge.storage.database import Database, Transaction
 from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file, read_secret
 from bridge.storage.partners import Book, load
 from bridge.storage.postcodes import PostcodeTable
+from bridge.storage.webhooks import Keys
 from bridge.web.admin.office import Office, Setting
 from bridge.web.shell import House, Shell
 from bridge.web.single_sign_on import Organisation
@@ -103,6 +116,8 @@ KEPT = (FILE_NAME, AGREEMENTS)
 RUN = "run"
 SOCKET = "bridge.sock"
 STOP_SECONDS = 4.0
+EVENTS_KEPT_MS = 14 * 24 * 3600 * 1000
+EVENTS_KEPT = 500_000
 
 
 @dataclass(frozen=True)
@@ -138,6 +153,7 @@ class Node:
         agreed: Sequence[agreements.Agreement],
         tls_pins: tuple[str, ...],
         test_keys: Container[bytes],
+        post: Post | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
@@ -153,10 +169,12 @@ class Node:
         self._started_at = clock.now()
         self._running = False
         self.restored: dict[str, Any] | None = None
+        self._newest = 0
         self.listeners: list[Callable[[Sequence[settlement.Change]], None]] = []
         classes = _classes(settings)
         self._classes = classes
         contents = Contents(keystore)
+        self.bell = Bell()
         views = audit.Views(database, clock)
         self.checkpoint = Checkpoint(
             database=database, identity=self._identity, book=self.book, clock=clock, metrics=metrics
@@ -294,7 +312,7 @@ class Node:
             refresh=self.enrol.refresh,
             contact=self._contact,
             changed=self._changed,
-            arrived=lambda: None,
+            arrived=self.bell.ring,
             checkpoint=self.checkpoint.give,
             saw=self.witness.saw,
             taken_back=self.withdraw.taken_back,
@@ -312,7 +330,7 @@ class Node:
             contents=contents,
             identity=self.rotate.identity,
             name_of=self._name_of,
-            wake=self.deliver.wake,
+            wake=self._woken,
             stepped=self.retain.stepped,
             viewed=views.record,
             checkpoint=self.checkpoint.give,
@@ -326,7 +344,48 @@ class Node:
             viewed=views.record,
             shown=self.address.shown,
         )
-        self.admit = Admit(database=database, clock=clock, exercise=settings.node.exercise)
+        functions = tuple(vocabulary.function(each) or each for each in settings.node.functions)
+        self.admit = Admit(
+            database=database, clock=clock, exercise=settings.node.exercise, functions=functions
+        )
+        self.lease = Lease[Received](
+            database=database,
+            shown=self.acknowledge.wholes,
+            seen=self.acknowledge.seen_within,
+            collect=self.acknowledge.collect_within,
+            clock=clock,
+        )
+        self.meter = Meter(
+            database=database, clock=clock, a_minute=settings.limits.token_requests_per_minute
+        )
+        self.watch = Watch(database=database, clock=clock, base=settings.node.url)
+        self._post = post or Poster(
+            total_seconds=settings.webhooks.timeout,
+            networks=settings.webhooks.networks,
+            allow_loopback=delivery.allow_loopback,
+            ca_file=settings.webhooks.ca_file or None,
+            user_agent=f"bridge/{bridge.__version__}",
+        )
+        hook_keys = Keys(keystore, os.urandom)
+        self.subscribe = Subscribe(
+            database=database,
+            keys=hook_keys,
+            functions=functions,
+            refusal=functools.partial(url_refusal, allow_loopback=delivery.allow_loopback),
+            wake=self.bell.ring,
+            clock=clock,
+        )
+        self.publish = Publish(
+            database=database,
+            keys=hook_keys,
+            post=self._post,
+            whole=self._whole,
+            link=settings.node.url,
+            bell=self.bell,
+            spawn=self._spawn,
+            clock=clock,
+            metrics=metrics,
+        )
         self.sign_in = SignIn(
             database=database,
             key=account_key(_secret(keystore, ACCOUNTS)),
@@ -345,10 +404,12 @@ class Node:
         call: Call | None = None,
         gazetteer: Gazetteer | None = None,
         test_keys: Container[bytes] | None = None,
+        post: Post | None = None,
     ) -> "Node":
         """Open what lies in `directory`. Raises Misconfigured when the node would not be safe as it is.
 
         `test_keys` are public keys that no partner may have; None: those that this project's tests have published.
+        `post` is what webhooks are sent with; None: the guarded client.
         """
         clock = clock or SystemClock()
         keystore = await Keystore.open(
@@ -384,6 +445,7 @@ class Node:
                     agreed=_agreements(directory, settings),
                     tls_pins=await _tls_pins(keystore, settings),
                     test_keys=published_test_keys() if test_keys is None else test_keys,
+                    post=post,
                 )
                 for partner in await load(database, registry_decode):
                     node.book.put(partner)
@@ -430,6 +492,7 @@ class Node:
         """Begin to work: lanes, jobs, a HELLO to every partner."""
         self._running = True
         await self.deliver.start()
+        self.publish.start()
         for job in self.jobs():
             self._spawn(self._again(job))
         self._spawn(self.enrol.greet_all())
@@ -437,6 +500,7 @@ class Node:
     async def close(self) -> None:
         """Stop working and let go of everything. What was under way is in the database."""
         self._running = False
+        self.bell.close()
         await self.deliver.stop()
         for task in list(self._tasks):
             task.cancel()
@@ -445,6 +509,10 @@ class Node:
                 await task
         if isinstance(self._call, Transport):
             await self._call.close()
+        if isinstance(self._post, Poster):
+            await self._post.close()
+        with contextlib.suppress(BridgeError):
+            await self.meter.flush()
         with contextlib.suppress(BridgeError):
             await self.enrol.save_contacts()
         await self.database.close()
@@ -456,6 +524,8 @@ class Node:
             Job("sweep-outbox", 1.0, self.deliver.sweep),
             Job("watch-clock", 5.0, self.retain.tick),
             Job("sweep-content", self.settings.retention.sweep_seconds, self.retain.sweep),
+            Job("ring", 1.0, self._ring),
+            Job("note-calls", 5.0, self.meter.flush),
             Job("measure", 10.0, self._measure),
             Job("sign-log", 2.0, self.checkpoint.work),
             Job("watch-logs", 60.0, self.witness.work),
@@ -480,8 +550,12 @@ class Node:
         if not self._sure():
             return
         async with self.database.transaction() as tx:
-            await sent.forget_idempotent(tx, millis(self.clock.now()))
+            now = millis(self.clock.now())
+            await sent.forget_idempotent(tx, now)
+            await events.forget(tx, now - EVENTS_KEPT_MS, EVENTS_KEPT, 10_000)
+            await leases.forget(tx, 10_000)
         await self.retain.forget()
+        await self.meter.forget()
         await self.sign_in.forget()
 
     async def _measure(self) -> None:
@@ -519,6 +593,36 @@ class Node:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _woken(self, partner: str) -> None:
+        self.deliver.wake(partner)
+        self.bell.ring()
+
+    async def _ring(self) -> None:
+        """Wake who waits for events, whichever part wrote them."""
+        newest = await events.newest(self.database)
+        if newest != self._newest:
+            self._newest = newest
+            self.bell.ring()
+
+    async def _of_team(self, ref: str, team: str | None, side: str | None) -> None:
+        """Raises Rejected `not-found` unless the alert, on that side or on all there are, is the team's."""
+        if team is None:
+            return
+        known = False
+        for one, verb in (("sent", self.follow), ("received", self.acknowledge)):
+            if side in {None, one} and await verb.known(ref):
+                known = True
+                await verb.of_team(ref, team)
+        if not known:
+            raise Rejected("not-found", "There is no alert with this reference.")
+
+    async def _whole(self, alert_id: str, reader: str) -> ReceivedAlert:
+        """A received alert for a webhook that carries it whole. Raises Rejected once it is gone."""
+        received = await self.acknowledge.show(alert_id, reader)
+        if received.alert is None:
+            raise gone()
+        return received_alert(received)
+
     def _contact(self, partner: str) -> None:
         self.book.contact(partner, self.clock.now())
         self.deliver.contact(partner)
@@ -550,6 +654,7 @@ class Node:
             self._spawn(self.enrol.greet_all())
 
     async def _changed(self, changes: Sequence[settlement.Change]) -> None:
+        self.bell.ring()
         for listener in self.listeners:
             listener(changes)
         for change in changes:
@@ -572,28 +677,45 @@ class Node:
 
     def application(self, who: Who, *, control: bool = False) -> web.Application:
         """The node's HTTP application for callers that `who` recognises; with the operator's routes if `control`."""
-        return application(
-            self.routes(control=control), who, self.metrics, Deadlines(
-                self.settings.limits.request_bytes, self.settings.limits.body_seconds
-            )
-        )  # fmt: skip
+        limits = self.settings.limits
+        app = application(
+            self.routes(control=control),
+            who,
+            self.metrics,
+            Deadlines(limits.request_bytes, limits.body_seconds),
+            self.meter,
+        )
+
+        async def wake_all(_app: web.Application) -> None:
+            self.bell.close()  # whoever waits for something new is answered before the door closes
+
+        app.on_shutdown.append(wake_all)
+        return app
 
     def routes(self, *, control: bool) -> list[tuple[Route, Handler]]:
         """Every route with its permission."""
+        cursors = Cursors(_secret(self.keystore, "cursor"))
         rooms: list[object] = [
             Consumers(
+                node_id=self.settings.node.id,
                 submit=self.submit,
                 withdraw=self.withdraw,
                 address=self.address,
                 follow=self.follow,
                 acknowledge=self.acknowledge,
+                lease=self.lease,
+                meter=self.meter,
                 places=lambda: self._places,
-                cursors=Cursors(_secret(self.keystore, "cursor")),
+                cursors=cursors,
+                bell=self.bell,
                 clock=self.clock,
             ),
+            Events(watch=self.watch, cursors=cursors, bell=self.bell, clock=self.clock),
+            Webhooks(subscribe=self.subscribe, publish=self.publish, cursors=cursors),
+            Reference(self.contract, self.settings.node.name),
             Peers(self.receive, self.enrol, self.enrol.own_signed, self.settings.limits.carrier_bytes),
             Head(self.checkpoint),
-            Evidence(self.prove, self.checkpoint),
+            Evidence(self.prove, self.checkpoint, self._of_team),
             Health(self),
         ]
         if control:
@@ -608,6 +730,11 @@ class Node:
                 )
             )
         return routes_of(*rooms)
+
+    def contract(self) -> dict[str, Any]:
+        """The interface for systems, as an OpenAPI document."""
+        routes = [marked for marked, _ in self.routes(control=False)]
+        return openapi.document(routes, version=bridge.__version__)
 
     def shell(self) -> Shell:
         """The pages for people, over the same verbs as every other door."""
@@ -828,12 +955,18 @@ class Health:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    @route("GET", "/healthz", needs=None, summary="Whether the process is alive")
+    @route(
+        "GET", "/healthz", needs=None, summary="Whether the process is alive",
+        answers={200: Says(Alive, "It answers.")},
+    )  # fmt: skip
     async def healthz(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
         """Always ok while the process answers."""
         return answered({"status": "ok"})
 
-    @route("GET", "/readyz", needs=None, summary="Whether the node can take work")
+    @route(
+        "GET", "/readyz", needs=None, summary="Whether the node can take work",
+        answers={200: Says(Ready, "It can."), 503: Says(Ready, "It cannot, and which step fails.")},
+    )  # fmt: skip
     async def readyz(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
         """503 with the failing step when it cannot."""
         try:

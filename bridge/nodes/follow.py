@@ -2,22 +2,32 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
 from bridge import wire
 from bridge.alerts import Alert, Carried, CarriedHome
-from bridge.clock import moment
+from bridge.clock import millis, moment
 from bridge.errors import Rejected
 from bridge.nodes.address import Leg
-from bridge.receipts import PLAIN, STATUSES, Status, refusal, summary
+from bridge.receipts import PLAIN, STATUSES, Statement, Status, refusal, summary
 from bridge.storage import receipts, sent
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
 from bridge.storage.retention import is_held
 from bridge.storage.sent import REROUTED
 from bridge.storage.settlement import Detail
+
+
+class Recipient(msgspec.Struct, frozen=True):
+    """How an alert stands with one recipient; `node` is None while it is held for the operator."""
+
+    node: str | None
+    name: str | None
+    status: str
+    label: str
+    code: str | None
+    at: datetime
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,7 +39,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     created: datetime
     status: str
     label: str
-    recipients: tuple[dict[str, Any], ...]
+    recipients: tuple[Recipient, ...]
     kept_until: datetime
     home: str | None = None
     kinds: tuple[str, ...] = ()
@@ -41,6 +51,25 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return f"Row({self.id})"
+
+
+class SignatureOf(msgspec.Struct, frozen=True):
+    """A signature: hint of the key, algorithm, and the signature in base64."""
+
+    kid: str
+    alg: str
+    signature: str
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A receipts document from `issuer`: its exact bytes in base64, and what of it is about the alert asked for."""
+
+    issuer: str
+    at: datetime
+    received_at: datetime
+    statements: tuple[Statement, ...]
+    document: str
+    signatures: tuple[SignatureOf, ...]
 
 
 class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,9 +128,11 @@ class Follow:
         self._viewed = viewed
         self._shown = shown
 
-    async def page(self, before: int | None, limit: int) -> Page:
-        """At most `limit` sent alerts, newest first, numbered below `before`."""
-        rows = await sent.alerts(self._db, before, limit)
+    async def page(
+        self, before: int | None, limit: int, *, team: str | None = None, since: datetime | None = None
+    ) -> Page:
+        """At most `limit` sent alerts, newest first, numbered below `before`; of one team, or sent since a time."""
+        rows = await sent.alerts(self._db, before, limit, team, None if since is None else millis(since))
         by_alert: dict[str, list[sent.Message]] = {}
         for message in await sent.messages_of(self._db, [row.id for row in rows]):
             by_alert.setdefault(message.alert_id or "", []).append(message)
@@ -127,7 +158,16 @@ class Follow:
             corrected_by=tuple(reference for reference, _ in await sent.corrections_of(self._db, row.id)),
         )
 
-    async def receipts(self, ref: str) -> list[dict[str, Any]]:
+    async def known(self, ref: str) -> bool:
+        """Whether an alert with this id or canonical reference was ever sent from here."""
+        return await sent.alert(self._db, ref) is not None
+
+    async def of_team(self, ref: str, team: str | None) -> None:
+        """Raises Rejected `not-found` unless the alert is the team's; None is everybody's."""
+        if team is not None and (await self._found(ref))[0].team != team:
+            raise not_found()
+
+    async def receipts(self, ref: str) -> list[Document]:
         """Every receipts document about an alert, the exact signed bytes in base64, oldest first."""
         _, messages = await self._found(ref)
         statements = await sent.statements_of(self._db, [message.id for message in messages])
@@ -138,30 +178,30 @@ class Follow:
             mine = {message.id.hex() for message in messages}
             envelopes = {message.envelope_id.hex() for message in messages if message.envelope_id}
             found.append(
-                {
-                    "issuer": row.issuer,
-                    "at": document.at,
-                    "received_at": moment(row.at),
-                    "statements": [
+                Document(
+                    issuer=row.issuer,
+                    at=document.at,
+                    received_at=moment(row.at),
+                    statements=tuple(
                         each
                         for each in document.statements
                         if each.message in mine or (each.message is None and each.envelope in envelopes)
-                    ],
-                    "document": wire.encode_b64(row.document),
-                    "signatures": [
-                        {"kid": kid.hex(), "alg": alg, "signature": wire.encode_b64(signature)}
+                    ),
+                    document=wire.encode_b64(row.document),
+                    signatures=tuple(
+                        SignatureOf(kid.hex(), alg, wire.encode_b64(signature))
                         for kid, alg, signature in msgspec.msgpack.decode(
                             row.signatures, type=list[tuple[bytes, str, bytes]]
                         )
-                    ],
-                }
+                    ),
+                )
             )
         return found
 
     async def _found(self, ref: str) -> tuple[sent.Alert, list[sent.Message]]:
         row = await sent.alert(self._db, ref)
         if row is None:
-            raise Rejected("not-found", "There is no sent alert with this reference.")
+            raise not_found()
         return row, await sent.messages_of(self._db, [row.id])
 
     def _opened(self, row: sent.Alert) -> Carried | None:
@@ -182,14 +222,14 @@ class Follow:
             status=status,
             label=STATUSES[status].label,
             recipients=tuple(
-                {
-                    "node": message.partner,
-                    "name": self._name_of(message.partner) if message.partner else None,
-                    "status": message.status,
-                    "label": _label(message),
-                    "code": message.code,
-                    "at": moment(message.status_at),
-                }
+                Recipient(
+                    node=message.partner,
+                    name=self._name_of(message.partner) if message.partner else None,
+                    status=message.status,
+                    label=_label(message),
+                    code=message.code,
+                    at=moment(message.status_at),
+                )
                 for message in messages
             ),
             kept_until=moment(row.retain_until),
@@ -240,6 +280,11 @@ class Follow:
         # Several statements may carry one time: the order of the table then says which came first.
         order = {code: place for place, code in enumerate(STATUSES)}
         return tuple(sorted(entries, key=lambda each: (each.at, order[Status(each.status)]), reverse=True))
+
+
+def not_found() -> Rejected:
+    """What is said when there is none, or it is another team's."""
+    return Rejected("not-found", "There is no sent alert with this reference.")
 
 
 def _label(message: sent.Message) -> str:

@@ -39,7 +39,8 @@ class Leased(Generic[T]):
 class Lease(Generic[T]):
     """Hands out, extends, takes back. Everything it needs comes in as an argument.
 
-    `shown` makes of a row what the caller gets; `collect` says `collected` for rows inside a unit.
+    `shown` makes of rows what the caller gets; inside a unit, `seen` records that it does, and `collect` says
+    `collected` of them and gives what is to be done after the unit.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Lease(Generic[T]):
         *,
         database: Database,
         shown: Callable[[Sequence[Item]], Awaitable[Sequence[T]]],
+        seen: Callable[[Transaction, Sequence[Item], str], Awaitable[None]],
         collect: Callable[[Transaction, Sequence[Item], str], Awaitable[Callable[[], None]]],
         clock: Clock,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._db = database
         self._shown = shown
+        self._seen = seen
         self._collect = collect
         self._clock = clock
         self._random = random
@@ -73,6 +76,7 @@ class Lease(Generic[T]):
             seqs = [item.seq for item in items]
             await leases.give(tx, seqs, team, lease, holder, millis(until))
             times = await leases.times(tx, seqs, team)
+            await self._seen(tx, items, holder)
         shown = await self._shown(items)
         pairs = tuple((each, times.get(item.seq, 1)) for each, item in zip(shown, items, strict=True))
         return Leased(lease if items else None, until, pairs)
@@ -113,10 +117,6 @@ class Lease(Generic[T]):
             await leases.done(tx, [item.seq for item in items], fresh[0][0].team, holder, now)
         after()
         return len(chosen)
-
-    async def done(self, tx: Transaction, seq: int, team: str | None, holder: str) -> None:
-        """An alert was acknowledged without a lease: it is not handed out again."""
-        await leases.done(tx, [seq], team, holder, millis(self._clock.now()))
 
     async def _floor(self, team: str | None) -> int:
         """Where to begin to look. What is below is over for good, so an old answer is right, if slow."""

@@ -54,6 +54,10 @@ class Meter:
         self._left: dict[str, tuple[float, float]] = {}
         self._held: list[calls.Call] = []
 
+    def seconds(self) -> float:
+        """A time to measure how long a call takes."""
+        return self._clock.monotonic()
+
     def take(self, caller: str, a_minute: int | None = None) -> Allowance:
         """Count one request of a caller. Raises Rejected `too-many`, with the seconds to wait in its facts."""
         limit = a_minute or self._a_minute

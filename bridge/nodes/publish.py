@@ -20,10 +20,9 @@ Restart. Nothing lives in memory alone. An event whose answer was not recorded i
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +32,7 @@ from bridge.audit import Event as Record
 from bridge.clock import Clock, millis
 from bridge.crypto.webhooks import headers
 from bridge.errors import BridgeError, Rejected, Unavailable
-from bridge.events import TEST, Event, Facts
+from bridge.events import TEST, Event, Facts, told
 from bridge.metrics import Metrics
 from bridge.nodes.bell import Bell
 from bridge.nodes.transport import Post
@@ -48,7 +47,7 @@ STEPS: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
 TRIES: Final = len(STEPS) + 1
 JITTER: Final = 0.1
-LONGEST_MS: Final = int(sum(STEPS) * (1 + JITTER) * 1000)
+SCHEDULE_MS: Final = int(sum(STEPS) * (1 - JITTER) * 1000)
 LONGEST_WAIT_MS: Final = int(STEPS[-1] * (1 + JITTER) * 1000)
 STEPPED_OVER: Final = 3
 BUSY: Final = frozenset({429, 502, 503, 504})
@@ -57,8 +56,8 @@ BATCH: Final = 500
 WINDOW: Final = 200
 MOST_PATIENCE: Final = 24 * 3600
 
-Whole = Callable[[str], Awaitable[Any]]
-"""A received alert by its id, whole, as the API shows it. Raises Rejected once it is gone."""
+Whole = Callable[[str, str], Awaitable[Any]]
+"""A received alert by its id, whole, as the API shows it; for whom is recorded. Raises Rejected once it is gone."""
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -73,14 +72,6 @@ class Tried(msgspec.Struct, frozen=True):
     def refused(self) -> bool:
         """Whether the endpoint is there and will not have it, rather than being away or busy."""
         return not self.ok and self.status is not None and self.status not in BUSY
-
-
-class Body(msgspec.Struct, frozen=True):
-    """What is posted: the event's type and time, and its facts."""
-
-    type: str
-    timestamp: datetime
-    data: dict[str, Any]
 
 
 def delay(failures: int, jitter: float) -> float:
@@ -113,7 +104,7 @@ def choose(waiting: Sequence[Delivery], now: int) -> tuple[Delivery | None, int 
 class _Lane:
     id: str
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
+    alive: bool = False
 
 
 class Publish:
@@ -128,6 +119,7 @@ class Publish:
         whole: Whole,
         link: str,
         bell: Bell,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
         clock: Clock,
         metrics: Metrics,
         jitter: Callable[[], float] | None = None,
@@ -139,31 +131,24 @@ class Publish:
         self._whole = whole
         self._link = link.rstrip("/")
         self._bell = bell
+        self._spawn = spawn
         self._clock = clock
         self._metrics = metrics
         self._jitter = jitter or secrets.SystemRandom().random
         self._random = random
         self._lanes: dict[str, _Lane] = {}
-        self._task: asyncio.Task[None] | None = None
         self._running = False
 
-    async def start(self) -> None:
-        """Begin to queue and to send."""
+    def start(self) -> None:
+        """Begin to queue and to send, in tasks of whoever spawns them, who also ends them.
+
+        What is on its way then waits in the database, and is sent again under the same id.
+        """
         self._running = True
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def stop(self) -> None:
-        """End every lane. What was on its way waits in the database and is sent again under the same id."""
-        self._running = False
-        tasks = [task for task in (self._task, *(lane.task for lane in self._lanes.values())) if task is not None]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        self._spawn(self._run())
 
     async def _run(self) -> None:
-        while self._running:
+        while True:
             rung = self._bell.rung
             try:
                 await self.queue()
@@ -184,23 +169,24 @@ class Publish:
                 found = await events.after(self._db, position, BATCH, row.team)
                 upto = found[-1].seq if len(found) == BATCH else max([newest, *(each.seq for each in found)])
                 types = msgspec.json.decode(row.types, type=frozenset[str])
-                told = [each for each in found if not types or each.type in types]
+                wanted = [each for each in found if not types or each.type in types]
                 # If we stop here, they are queued when the node starts again.
                 async with self._db.transaction() as tx:
-                    await webhooks.queue(tx, row.id, told, upto, millis(self._clock.now()))
+                    await webhooks.queue(tx, row.id, wanted, upto, millis(self._clock.now()))
                 position = upto
             self._wake(row.id)
 
     def _wake(self, hook_id: str) -> None:
         lane = self._lanes.setdefault(hook_id, _Lane(hook_id))
         lane.woken.set()
-        if self._running and (lane.task is None or lane.task.done()):
-            lane.task = asyncio.get_running_loop().create_task(self._lane(lane))
+        if self._running and not lane.alive:
+            lane.alive = True
+            self._spawn(self._lane(lane))
 
     # One lane
 
     async def _lane(self, lane: _Lane) -> None:
-        while self._running:
+        while True:
             lane.woken.clear()
             try:
                 wait = await self._turn(lane.id)
@@ -257,19 +243,15 @@ class Publish:
         return tried
 
     async def _body(self, hook: Webhook, event: Event) -> bytes:
-        data: dict[str, Any] = msgspec.to_builtins(event.facts)
-        if event.facts.id is not None:
-            box = "inbox" if event.type.startswith("alert.") else "alerts"
-            data["link"] = f"{self._link}/v1/{box}/{event.facts.id}"
-        thin = msgspec.json.encode(Body(event.type, event.at, data))
         if hook.content != "full" or event.facts.id is None or not event.type.startswith("alert."):
-            return thin
+            return msgspec.json.encode(told(event, self._link))
         try:
-            whole = msgspec.json.encode(Body(event.type, event.at, {**data, "alert": await self._whole(event.facts.id)}))
+            alert = await self._whole(event.facts.id, f"webhook:{hook.id}")
+            whole = msgspec.json.encode(told(event, self._link, alert=alert))
         except Rejected:
-            return msgspec.json.encode(Body(event.type, event.at, {**data, "omitted": "gone"}))
+            return msgspec.json.encode(told(event, self._link, omitted="gone"))
         if len(whole) > BODY_LIMIT:
-            return msgspec.json.encode(Body(event.type, event.at, {**data, "omitted": "too-large"}))
+            return msgspec.json.encode(told(event, self._link, omitted="too-large"))
         return whole
 
     async def _record(self, hook: Webhook, row: Delivery, tried: Tried) -> None:
@@ -311,7 +293,7 @@ class Publish:
             return
         failures = hook.failures + 1
         since = hook.failing_since or now
-        failing = failures >= TRIES and now - since >= sum(STEPS) * (1 - JITTER) * 1000
+        failing = failures >= TRIES and now - since >= SCHEDULE_MS
         wait = 0.0
         if not tried.refused:
             wait = max(delay(failures, self._jitter()), self._patience(tried))
@@ -329,7 +311,7 @@ class Publish:
         )
         if failing:
             # What waited as long as a whole schedule is given up, tried or not; it is in the inbox all the same.
-            await webhooks.bury(tx, hook.id, "endpoint-failing", now - LONGEST_MS)
+            await webhooks.bury(tx, hook.id, "endpoint-failing", now - SCHEDULE_MS + 1)
             if hook.state != "failing":
                 await audit.append(tx, [Record("webhook:failing", "node", hook.id, outcome="failing")], now)
                 log.error("webhook-failing", webhook=hook.id, failures=failures)

@@ -93,15 +93,18 @@ class Submit:
         self._random = random
         self._in_flight: set[tuple[str, str]] = set()
 
-    async def send(self, body: bytes, actor: str, idempotency_key: str | None = None) -> Sent:
+    async def send(
+        self, body: bytes, actor: str, idempotency_key: str | None = None, team: str | None = None
+    ) -> Sent:
         """Take an alert in. Returns after the durable commit; the lanes are woken, not waited for.
 
-        `body` is the alert's JSON, at most 96 KiB; `actor` the pseudonym of the account or token. The same key with
+        `body` is the alert's JSON, at most 96 KiB; `actor` the pseudonym of the account or token, `team` the function
+        that it acts for, which alone sees the alert later (None: whoever may see all). The same key with
         the same body gives the first result again; with another body Rejected `idempotency-conflict`; while the
         first is under way `in-flight`. Raises also what `Address.plan` raises.
         """
         if idempotency_key is None:
-            return await self._send(body, actor, None)
+            return await self._send(body, actor, None, team)
         held = (actor, idempotency_key)
         if held in self._in_flight:
             raise Rejected("in-flight", "The same request is being worked on.", "Ask again in a moment.")
@@ -110,7 +113,7 @@ class Submit:
             before = await sent.idempotent(self._db, actor, idempotency_key)
             if before is not None:
                 return await self._again(before, body)
-            return await self._send(body, actor, idempotency_key)
+            return await self._send(body, actor, idempotency_key, team)
         finally:
             self._in_flight.discard(held)
 
@@ -143,13 +146,19 @@ class Submit:
         if not is_held(row.bucket_day):
             until = min(until, date.fromisoformat(row.bucket_day))
         plan = msgspec.structs.replace(plan, legs=tuple(legs), kept_until=until)
-        return await self._put(plan, body, actor, None, corrects=row.id)
+        return await self._put(plan, body, actor, None, corrects=row.id, team=row.team)
 
-    async def _send(self, body: bytes, actor: str, key: str | None) -> Sent:
-        return await self._put(self._address.plan(body), body, actor, key)
+    async def _send(self, body: bytes, actor: str, key: str | None, team: str | None) -> Sent:
+        return await self._put(self._address.plan(body), body, actor, key, team=team)
 
     async def _put(
-        self, plan: Plan, body: bytes, actor: str, key: str | None, corrects: str | None = None
+        self,
+        plan: Plan,
+        body: bytes,
+        actor: str,
+        key: str | None,
+        corrects: str | None = None,
+        team: str | None = None,
     ) -> Sent:
         now = self._clock.now()
         at = millis(now)
@@ -218,6 +227,7 @@ class Submit:
             wrapped_key=wrapped,
             content=data_key.seal(CONTENT, content),
             corrects=corrects,
+            team=team,
         )
         sealed = {
             message.id: made
@@ -245,7 +255,7 @@ class Submit:
             # Another alert has the same reference (one in 34 thousand million), or the key was used meanwhile.
             if key is not None and (before := await sent.idempotent(self._db, actor, key)) is not None:
                 return await self._again(before, body)
-            return await self._put(plan, body, actor, key, corrects)
+            return await self._put(plan, body, actor, key, corrects, team)
         # If we stop here, the messages wait in the outbox and leave when the node starts again.
         for made in sealed.values():
             made.send()

@@ -93,19 +93,32 @@ async def arrivals(db: Database | Transaction, envelope_ids: Iterable[bytes]) ->
 
 
 async def page(
-    db: Database | Transaction, after: int, limit: int, states: Sequence[str] = ()
+    db: Database | Transaction, after: int, limit: int, states: Sequence[str] = (), team: str | None = None
 ) -> list[Item]:
-    """Oldest first: at most `limit` items numbered above `after`, of any state or of `states`."""
+    """Oldest first: at most `limit` items numbered above `after`, of any state or of `states`; for one team or all."""
+    came = " and functions like ?" if team else ""
+    who = (f"%,{team},%",) if team else ()
     if not states:
-        rows = await db.fetch(f"select {_ITEM} from inbox where seq > ? order by seq limit ?", (after, limit))
+        rows = await db.fetch(
+            f"select {_ITEM} from inbox where seq > ?{came} order by seq limit ?", (after, *who, limit)
+        )
         return [Item(*row) for row in rows]
     # State by state along the index: asked for several at once, an engine may sort all that were ever in one of them.
-    one = f"select * from (select {_ITEM} from inbox where seq > ? and state = ? order by seq limit ?) as one"
+    one = f"select * from (select {_ITEM} from inbox where seq > ? and state = ?{came} order by seq limit ?) as one"
     rows = await db.fetch(
         f"{' union all '.join([one] * len(states))} order by seq limit ?",
-        (*(each for state in states for each in (after, state, limit)), limit),
+        (*(each for state in states for each in (after, state, *who, limit)), limit),
     )
     return [Item(*row) for row in rows]
+
+
+async def before(db: Database | Transaction, at: int) -> int:
+    """The number after which come the items received from `at` (ms) on."""
+    row = await db.fetch_one("select min(seq) from inbox where received_at >= ?", (at,))
+    if row is not None and row[0] is not None:
+        return int(row[0]) - 1
+    last = await db.fetch_one("select max(seq) from inbox")
+    return 0 if last is None or last[0] is None else int(last[0])
 
 
 async def find(db: Database | Transaction, id_or_reference: str) -> list[Item]:

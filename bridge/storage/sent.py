@@ -139,11 +139,19 @@ async def alert(db: Database | Transaction, id_or_reference: str) -> Alert | Non
     return None if row is None else Alert(*row)
 
 
-async def alerts(db: Database | Transaction, before: int | None, limit: int) -> list[Alert]:
-    """Newest first: at most `limit` alerts with a number lower than `before`."""
+async def alerts(
+    db: Database | Transaction, before: int | None, limit: int, team: str | None = None, since: int | None = None
+) -> list[Alert]:
+    """Newest first: at most `limit` alerts with a number lower than `before`, of one team, from a time (ms) on."""
     rows = await db.fetch(
-        f"select {_ALERT} from alerts where seq < ? order by seq desc limit ?",
-        (before if before is not None else 2**62, limit),
+        f"select {_ALERT} from alerts where seq < ?{' and team = ?' if team else ''}"
+        f"{' and created_at >= ?' if since is not None else ''} order by seq desc limit ?",
+        (
+            before if before is not None else 2**62,
+            *((team,) if team else ()),
+            *((since,) if since is not None else ()),
+            limit,
+        ),
     )
     return [Alert(*row) for row in rows]
 

@@ -16,6 +16,8 @@ class Token(NamedTuple):
     expires_at: int | None
     last_used: int | None
     revoked_at: int | None
+    team: str | None = None
+    rate: int | None = None
 
 
 _TOKEN = ",".join(Token._fields)
@@ -23,7 +25,7 @@ _TOKEN = ",".join(Token._fields)
 
 async def add(tx: Transaction, token: Token) -> None:
     """Store a new token."""
-    await tx.execute(f"insert into tokens ({_TOKEN}) values (?, ?, ?, ?, ?, ?, ?, ?)", token)
+    await tx.execute(f"insert into tokens ({_TOKEN}) values ({','.join('?' * len(token))})", token)
 
 
 async def find(db: Database | Transaction, token_id: str) -> Token | None:

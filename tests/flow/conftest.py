@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # the county lies beside 
 
 from county import County, StillLoop, Templates
 
-REAL = {"test_tls.py", "test_routes.py"}
+REAL = {"test_tls.py", "test_routes.py", "test_webhooks.py"}
 
 
 def pytest_asyncio_loop_factories(config: Any, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:

@@ -120,7 +120,7 @@ async def test_what_nobody_serves_is_held_in_words_and_not_lost(county: County) 
     await county.sleep(seconds=30)
     assert county.wire.log == []
     followed = await county["luton-jcp"].follow.show(sent.id)
-    assert followed.row.recipients[0]["label"] == "Held"
+    assert followed.row.recipients[0].label == "Held"
 
 
 async def test_what_was_held_can_be_sent_on_when_somebody_serves_it(county: County) -> None:

@@ -320,8 +320,8 @@ async def test_what_nobody_signs_for_in_time_is_undelivered_by_our_own_signed_wo
     await county.sleep(seconds=10)
     assert await county.statuses(JCP, sent.id) == {MASH: "undelivered/expired"}
     (receipt,) = await county[JCP].follow.receipts(sent.id)
-    assert receipt["issuer"] == JCP
-    assert [each.status for each in receipt["statements"]] == [Status.UNDELIVERED]
+    assert receipt.issuer == JCP
+    assert [each.status for each in receipt.statements] == [Status.UNDELIVERED]
     await county.start(MASH)
     await county.sleep(seconds=20)
     assert await county.inbox(MASH) == [], "what was given up is not sent any more"
