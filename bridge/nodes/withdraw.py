@@ -115,9 +115,13 @@ class Withdraw:
                 said.append((message, settlement.about_sent(message, envelopes, Status.WITHDRAWN, at, reason)))
                 if message.settled_at is None:
                     ended.append(message.id)
-                if message.partner is None or message.envelope_id is None:
+                if message.partner is None:
+                    continue
+                if message.envelope_id is None and not await outbox.abandoned_since(
+                    tx, message.partner, message.created_at
+                ):
                     continue  # it never left: there is nobody to tell
-                if message.settled_at is None:
+                if message.envelope_id is not None and message.settled_at is None:
                     flying.append(message.envelope_id)
                 woken.add(message.partner)
                 payload = Withdrawal(1, row.id, message.id.hex(), reason)

@@ -174,6 +174,15 @@ async def abandon(tx: Transaction, envelope_ids: Sequence[bytes], now: int) -> N
     )
 
 
+async def abandoned_since(tx: Transaction, partner: str, created_at: int) -> bool:
+    """Whether an envelope for `partner` was given up that may have carried a message made at a time (ms)."""
+    row = await tx.fetch_one(
+        "select 1 from envelopes where created_at >= ? and partner = ? and abandoned_at is not null limit 1",
+        (created_at, partner),
+    )
+    return row is not None
+
+
 async def postpone(tx: Transaction, rows: Iterable[tuple[int, int, bytes]]) -> None:
     """Write (attempts, next_attempt, envelope id) for envelopes that failed by themselves."""
     await tx.executemany("update envelopes set attempts = ?, next_attempt = ? where id = ?", list(rows))

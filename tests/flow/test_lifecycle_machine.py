@@ -88,6 +88,9 @@ class Lifecycle(RuleBasedStateMachine):
             await self.county.sleep(seconds=1)
 
         self.run(met())
+        for days in (0, 3, 30):
+            self.send(days, 1)
+        self.run(self.county.settle())
 
     # What people do
 
@@ -308,9 +311,11 @@ class Lifecycle(RuleBasedStateMachine):
         await county.settle(limit=900)
         await county.wire.empty()
         await self.look()
+        county.clock.jump(days=4)  # most of it is over then
         for who in (JCP, MASH):
             await county[who].retain.run()
         await county.settle(limit=300)
+        await self.look()
         for life in self.lives:
             await self.ended(life)
         for who in (JCP, MASH):

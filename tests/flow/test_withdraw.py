@@ -263,6 +263,29 @@ async def test_a_crash_at_any_place_of_a_withdrawal_leaves_it_done_or_not_begun(
     await gone_everywhere(county, done.id, MASH)
 
 
+async def test_what_lay_beside_a_withdrawn_alert_is_withdrawn_from_its_holder_too(county: County) -> None:
+    """Two in one envelope, whose answer is lost: with the first withdrawn, the second waits to be sealed anew and looks
+    as if it had never left, though its recipient has it."""
+    await county.add(JCP, MASH)
+    county.wire.cut(MASH)
+    await county.send(JCP, alert())
+    await county.sleep(seconds=2)
+    one, two = [await county.send(JCP, alert()) for _ in range(2)]
+    county.wire.join(MASH)
+    county.wire.always(lose_answer)
+    await county.sleep(seconds=30)
+    assert {one.id, two.id} <= set(await county.inbox(MASH))
+    await county[JCP].deliver.stop()  # so that nothing is sealed between the two
+    for each in (one, two):
+        await withdraw(county, each.id)
+    county.wire.mend()
+    await county.restart(JCP)
+    await county.settle()
+    for each in (one, two):
+        assert (await item(county, each.id)).content is None
+        assert all(holder["deleted"] for holder in (await holders(county, each.id)).values())
+
+
 # ── Holds, reroutes, other senders ──
 
 
