@@ -30,7 +30,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     for kind in (
         Kind("alert.received", "An alert for this area has arrived.", _INBOX),
         Kind("alert.updated", "A received alert stands differently: taken, closed, referred on, withdrawn, corrected.", _INBOX),
-        Kind("alert.question", "The sender or the receiver of an alert asks something.", _SENT),
+        Kind("alert.question", "A receiver of an alert sent from here asks something about it.", _SENT),
+        Kind("alert.answer", "The sender of an alert has answered a question about it.", _INBOX),
         Kind("alert.expiring", "The content of an alert is deleted soon.", _SENT),
         Kind("receipt.received", "A recipient has stored an alert sent from here.", _SENT),
         Kind("receipt.opened", "Somebody there has been shown it.", _SENT),
@@ -94,7 +95,7 @@ def told(event: Event, base: str, **more: Any) -> Told:
     """The event as webhooks and the live stream tell it; links begin with `base`. `more` goes beside the facts."""
     data: dict[str, Any] = msgspec.to_builtins(event.facts)
     if event.facts.id is not None:
-        box = "inbox" if event.type.startswith("alert.") else "alerts"
+        box = "inbox" if event.type.startswith("alert.") and event.type != "alert.question" else "alerts"
         data["link"] = f"{base}/v1/{box}/{event.facts.id}"
     return Told(event.type, event.at, {**data, **more})
 

@@ -374,6 +374,12 @@ def use(account: Account, sender: pair.Place, receiver: pair.Place, tokens: tupl
         status, _, answer = request(receiver, receiving, "POST", f"/v1/inbox/{first}/{step}", more)
         account.states.append(f"{step} {status}")
     until(lambda: state(first) == "closed")
+    asked = json.dumps({"text": f"Who is {word}?"}).encode()
+    status, _, answer = request(receiver, receiving, "POST", f"/v1/inbox/{first}/questions", asked)
+    account.states.append(f"ask {status}")
+    until(lambda: b"Who is" in request(sender, sending, "GET", f"/v1/alerts/{first}")[2])
+    assert run(account, sender, "alert", "answer", account.sent["reference"], given=f"{word} is.".encode()).returncode == 0
+    until(lambda: f"{word} is.".encode() in request(receiver, receiving, "GET", f"/v1/inbox/{first}")[2])
     account.look("closed")
     ask_wrongly(account, sender, receiver, tokens)
     bad = invalid(word)
@@ -466,7 +472,7 @@ def test_the_word_stands_in_every_field_that_takes_free_text() -> None:
 
 def test_the_word_reached_the_people_it_was_for(account: Account) -> None:
     assert account.shown.decode().count(account.word) > 30
-    assert account.states == ["open 200", "ack 200", "take 200", "close 200"]
+    assert account.states == ["open 200", "ack 200", "take 200", "close 200", "ask 202"]
 
 
 def test_the_word_is_in_no_file_of_either_node_while_they_run_and_after(account: Account) -> None:

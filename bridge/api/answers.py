@@ -14,6 +14,7 @@ from bridge.nodes.address import Leg, Plan
 from bridge.nodes.follow import Document, Followed, Moment, Row
 from bridge.nodes.meter import Called
 from bridge.nodes.subscribe import Endpoint, Told
+from bridge.remarks import Remark
 
 AsSubmitted = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Alert"})]
 """An alert's own bytes, as its sender submitted them."""
@@ -97,6 +98,7 @@ class SentAlert(Row, frozen=True, omit_defaults=False, kw_only=True):
     alert: AsSubmitted | None = None
     corrected_by: tuple[str, ...] = ()
     withdrawal: Withdrawal | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 class Receipts(msgspec.Struct, frozen=True):
@@ -134,6 +136,7 @@ class ReceivedAlert(Entry, frozen=True, omit_defaults=False, kw_only=True):
     created: datetime | None = None
     alert: AsSubmitted | None = None
     timeline: tuple[Step, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 class Gone(Problem, frozen=True, omit_defaults=True, kw_only=True):
@@ -320,6 +323,7 @@ def sent_alert(followed: Followed, withdrawal: dict[str, Any] | None) -> SentAle
         "home": followed.home,
         "alert": followed.alert,
         "corrected_by": followed.corrected_by,
+        "remarks": followed.remarks,
         "withdrawal": None if withdrawal is None else msgspec.convert(withdrawal, Withdrawal),
     }
     return SentAlert(**{**_fields(followed.row), **rest})
@@ -336,6 +340,7 @@ def _received(received: Received) -> dict[str, Any]:
         "created": received.created,
         "alert": received.alert,
         "timeline": received.timeline,
+        "remarks": received.remarks,
     }
 
 

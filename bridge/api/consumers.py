@@ -33,6 +33,7 @@ from bridge.events import KINDS
 from bridge.nodes.acknowledge import Acknowledge, Entry, Received
 from bridge.nodes.address import ALERT_LIMIT, Address, Places, candidate_facts
 from bridge.nodes.admit import SCOPES, Actor
+from bridge.nodes.ask import Ask
 from bridge.nodes.bell import Bell
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import LONGEST, SECONDS, Lease
@@ -40,6 +41,7 @@ from bridge.nodes.meter import Meter
 from bridge.nodes.submit import Sent, Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.receipts import STATUSES
+from bridge.remarks import TEXT_LIMIT, Remark
 from bridge.withdrawals import reason_of
 
 WAIT_MAX = 30
@@ -48,6 +50,7 @@ LEASE_MAX = 100
 Query = Annotated[str, Meta(min_length=1, max_length=200)]
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(min_length=1, max_length=TEXT_LIMIT)]
 Wait = Annotated[int, Meta(ge=0, le=WAIT_MAX)]
 LeaseSeconds = Annotated[int, Meta(ge=1, le=LONGEST)]
 
@@ -124,6 +127,25 @@ class Close(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Code
 
 
+class QuestionAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to ask the sender of an alert."""
+
+    text: Text
+
+    def __repr__(self) -> str:
+        return "QuestionAsked()"
+
+
+class AnswerGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to answer; `question` is the id of what was asked, and may be left out when one question alone is open."""
+
+    text: Text
+    question: Ref | None = None
+
+    def __repr__(self) -> str:
+        return "AnswerGiven()"
+
+
 class NotOurs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The area (GSS code) that the person is from instead, if it is known."""
 
@@ -171,6 +193,7 @@ class Consumers:
         node_id: str,
         submit: Submit,
         withdraw: Withdraw,
+        ask: Ask,
         address: Address,
         follow: Follow,
         acknowledge: Acknowledge,
@@ -184,6 +207,7 @@ class Consumers:
         self._node_id = node_id
         self._submit = submit
         self._withdraw = withdraw
+        self._ask = ask
         self._address = address
         self._follow = follow
         self._acknowledge = acknowledge
@@ -286,6 +310,17 @@ class Consumers:
         ref = await self._sent_ref(request, actor)
         sent = await self._submit.correct(ref, body, actor.name)
         return answered(sent, 202, Location=f"/v1/alerts/{sent.id}")
+
+    @route(
+        "POST", "/v1/alerts/{ref}/answers", needs="alerts:send", summary="Answer a question about an alert",
+        body=AnswerGiven, answers={202: Says(Remark, "The answer, durable.")},
+        problems=("not-found", "gone", "wrong-state", "usage"),
+    )  # fmt: skip
+    async def answer(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """To the recipient who asked, and nobody else. The same answer again is the same as once."""
+        step = await told(request, AnswerGiven)
+        ref = await self._sent_ref(request, actor)
+        return answered(await self._ask.answer(ref, step.text, actor.name, step.question), 202)
 
     # Receiving side
 
@@ -403,6 +438,20 @@ class Consumers:
             area = found.code
         ref = await self._inbox_ref(request, actor)
         return _entry(await self._acknowledge.not_ours(ref, area, actor.name, version))
+
+    @route(
+        "POST", "/v1/inbox/{ref}/questions", needs="alerts:act", summary="Ask the sender of an alert",
+        body=QuestionAsked, answers={202: Says(Remark, "The question, durable.")},
+        problems=("not-found", "gone", "wrong-state", "usage"),
+    )  # fmt: skip
+    async def ask(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """The answer comes to the same alert, with the event `alert.answer`.
+
+        The same question again, while it has no answer, is the same as once. Question and answer are deleted with the
+        alert.
+        """
+        step = await told(request, QuestionAsked)
+        return answered(await self._ask.ask(await self._inbox_ref(request, actor), step.text, actor.name), 202)
 
     # Leases
 

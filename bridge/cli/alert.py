@@ -11,7 +11,7 @@ import click
 from bridge.cli import screen
 from bridge.cli.area import tell_route
 from bridge.cli.client import path_of
-from bridge.cli.command import Group, State, pass_state, read_file, words_of, write_private
+from bridge.cli.command import Group, State, pass_state, read_file, read_text, words_of, write_private
 from bridge.clock import SystemClock
 from bridge.withdrawals import REASONS, reason_of
 
@@ -118,6 +118,7 @@ def show(state: State, reference: str) -> None:
         if answer.get("withdrawal"):
             screen.out()
             _tell_withdrawal(answer["withdrawal"])
+        tell_remarks(answer.get("remarks") or [])
         if answer.get("timeline"):
             screen.out()
             tell_timeline(answer["timeline"])
@@ -222,6 +223,38 @@ def correct(state: State, reference: str, file: str) -> None:
         screen.out(f"What becomes of it: {state.bridge(f'alert timeline {corrected}')}")
 
     state.show(answer, words)
+
+
+@alert.command()
+@click.argument("reference", metavar="REF")
+@click.argument("file", metavar="FILE", default="-")
+@click.option("--question", metavar="ID", help="Which question, where several wait for an answer.")
+@pass_state
+def answer(state: State, reference: str, file: str, question: str | None) -> None:
+    """Answer a question about an alert you sent with what is in FILE (text; - for stdin, which is the default).
+
+    It goes to the recipient who asked, and is deleted with the alert.
+    """
+    text = read_text(file, "answer")
+    given = {"text": text, "question": question} if question else {"text": text}
+    said = state.node().post(f"/v1/alerts{path_of(reference, 'answers')}", json=given)
+    state.show(said, lambda: screen.out(f"{screen.text_of(said.get('name'))} gets the answer."))
+
+
+def tell_remarks(remarks: list[dict[str, Any]]) -> None:
+    """What was asked about an alert and answered, oldest first."""
+    if not remarks:
+        return
+    screen.out()
+    screen.title("Questions and answers")
+    for each in remarks:
+        who = "this node" if each.get("ours") else screen.text_of(each.get("name"))
+        stands = f" ({screen.state(each['status'])})" if each.get("status") else ""
+        waits = "" if each.get("answered") or each.get("kind") == "answer" else ", waits for an answer"
+        told = "asked" if each.get("kind") == "question" else "answered"
+        number = f"  [{each.get('id')}]" if each.get("kind") == "question" and not each.get("ours") else ""
+        screen.out(f"{screen.when(each.get('at'))}  {who} {told}{stands}{waits}{number}")
+        screen.out(f"  {screen.plain(str(each['text']))}" if each.get("text") else "  deleted")
 
 
 def _tell_withdrawal(withdrawal: dict[str, Any]) -> None:

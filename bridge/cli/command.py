@@ -326,10 +326,13 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
 
 def words_of(value: str | None, what: str) -> str | None:
     """The value of an option that may be `-`, for stdin: what people wrote need not stand in a process list."""
-    if value != "-":
-        return value
+    return read_text("-", what) if value == "-" else value
+
+
+def read_text(name: str, what: str) -> str:
+    """What people wrote, in a file or on stdin, without blanks at its ends. Raises Misconfigured as `read_file` does."""
     try:
-        return read_file("-", what).decode().strip()
+        return read_file(name, what).decode().strip()
     except UnicodeDecodeError:
         raise Misconfigured(f"The {what} is not UTF-8 text.", code="usage") from None
 

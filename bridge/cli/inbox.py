@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from bridge.cli import screen
-from bridge.cli.alert import tell_timeline, told_home
+from bridge.cli.alert import tell_remarks, tell_timeline, told_home
 from bridge.cli.client import path_of
-from bridge.cli.command import Command, Group, State, pass_state
+from bridge.cli.command import Command, Group, State, pass_state, read_text
 from bridge.clock import SystemClock
 from bridge.errors import BridgeError, Misconfigured
 from bridge.retention import WARNINGS
@@ -105,6 +105,25 @@ def not_ours(state: State, reference: str, area: str | None) -> None:
     """Say that an alert is not for you. The sender is told at once and can send it on."""
     answer = state.node().post(_act(reference, "not-ours"), json={"area": area} if area else {})
     state.show(answer, lambda: screen.out(f"{screen.text_of(_reference(answer, reference))} is given back to its sender."))
+
+
+@inbox.command()
+@click.argument("reference", metavar="REF")
+@click.argument("file", metavar="FILE", default="-")
+@pass_state
+def ask(state: State, reference: str, file: str) -> None:
+    """Ask the sender of an alert what is in FILE (text; - for stdin, which is the default).
+
+    The answer comes to the same alert. Both are deleted with it. Asking the same twice is the same as once.
+    """
+    text = read_text(file, "question")
+    answer = state.node().post(_act(reference, "questions"), json={"text": text})
+
+    def words() -> None:
+        screen.out(f"{screen.text_of(answer.get('name'))} is asked.")
+        screen.out(f"The answer: {state.bridge(f'inbox show {reference}')}")
+
+    state.show(answer, words)
 
 
 @inbox.command()
@@ -295,6 +314,7 @@ def _tell(answer: dict[str, Any]) -> None:
         screen.out()
         screen.title("What happened")
         screen.out(screen.plain(str(event["narrative"])))
+    tell_remarks(answer.get("remarks") or [])
     if answer.get("timeline"):
         screen.out()
         screen.title("What we have said to the sender")

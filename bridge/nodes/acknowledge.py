@@ -22,8 +22,9 @@ from bridge.errors import Rejected
 from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status, may_follow
+from bridge.remarks import Remark
 from bridge.retention import UNREAD, WARNINGS, days_left
-from bridge.storage import audit, inbox, leases, sent, settlement
+from bridge.storage import audit, inbox, leases, remarks, sent, settlement
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.events import New, tell
@@ -62,6 +63,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     held: bool = False
     days_left: int | None = None  # whole days; null once it is deleted, and while it is held
     unread_ending: bool = False  # it is deleted within two weeks and nobody has opened it
+    unanswered: int = 0  # questions of ours that the sender has not answered
 
     def __repr__(self) -> str:
         return f"Entry({self.id})"
@@ -79,6 +81,7 @@ class Received(msgspec.Struct, frozen=True, omit_defaults=True):
     created: datetime | None = None
     alert: msgspec.Raw | None = None
     timeline: tuple["Step", ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def __repr__(self) -> str:
         return f"Received({self.entry.id})"
@@ -145,7 +148,9 @@ class Acknowledge:
         if since is not None:
             after = max(after, await inbox.before(self._db, millis(since)))
         rows = await inbox.page(self._db, after, limit, states, team)
-        return Page(tuple(self._entry(row) for row in rows), rows[-1].seq if rows else None)
+        open_ = await remarks.waiting(self._db, remarks.RECEIVED, [row.alert_id for row in rows])
+        items = tuple(self._entry(row, open_.get((row.alert_id, row.message_id), 0)) for row in rows)
+        return Page(items, rows[-1].seq if rows else None)
 
     async def show(self, ref: str, actor: str | None = None) -> Received:
         """One received alert by id or canonical reference, for `actor` to see, which is recorded first.
@@ -154,10 +159,21 @@ class Acknowledge:
         """
         item = await self._item(ref)
         told = await inbox.said_of(self._db, item.message_id)
-        whole = self._whole(item, tuple(Step(row[0], moment(row[1]), row[2]) for row in told))
+        timeline = tuple(Step(row[0], moment(row[1]), row[2]) for row in told)
+        whole = self._whole(item, timeline, await self._remarks(item))
         if actor is not None and whole.alert is not None:
             await self._viewed("inbox:seen", actor, item.alert_id)
         return whole
+
+    async def _remarks(self, item: inbox.Item) -> tuple[Remark, ...]:
+        """What was asked about this copy of an alert, and answered."""
+        told = await remarks.about(self._db, remarks.RECEIVED, item.alert_id)
+        told = [each for each in told if each.line.message == item.message_id]
+        try:
+            key = self._contents.key(item.alert_id, item.bucket_day, item.wrapped_key) if told else None
+        except Rejected:
+            key = None
+        return remarks.shown(told, key, self._name_of)
 
     async def known(self, ref: str) -> bool:
         """Whether an alert with this id or canonical reference was ever received here."""
@@ -325,7 +341,7 @@ class Acknowledge:
             return None
         return msgspec.json.decode(content[32:], type=Carried)
 
-    def _entry(self, item: inbox.Item) -> Entry:
+    def _entry(self, item: inbox.Item, unanswered: int = 0) -> Entry:
         carried = self._opened(item)
         alert = None if carried is None else msgspec.json.decode(carried.body, type=Alert)
         held = is_held(item.bucket_day) and item.purged_at is None
@@ -356,14 +372,18 @@ class Acknowledge:
             held=held,
             days_left=left,
             unread_ending=left is not None and left < max(WARNINGS) and item.state in UNREAD,
+            unanswered=unanswered,
         )
 
-    def _whole(self, item: inbox.Item, timeline: tuple[Step, ...]) -> Received:
+    def _whole(
+        self, item: inbox.Item, timeline: tuple[Step, ...], said: tuple[Remark, ...] = ()
+    ) -> Received:
         carried = self._opened(item)
+        entry = self._entry(item, remarks.unanswered(said))
         if carried is None:
-            return Received(self._entry(item), timeline=timeline)
+            return Received(entry, timeline=timeline, remarks=said)
         return Received(
-            entry=self._entry(item),
+            entry=entry,
             sender=carried.sender,
             home=carried.home,
             route=carried.route,
@@ -372,6 +392,7 @@ class Acknowledge:
             created=carried.created,
             alert=carried.body,
             timeline=timeline,
+            remarks=said,
         )
 
 

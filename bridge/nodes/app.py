@@ -70,6 +70,7 @@ from bridge.nodes import pages
 from bridge.nodes.acknowledge import Acknowledge, Received
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import OPERATOR, Actor, Admit
+from bridge.nodes.ask import Ask
 from bridge.nodes.backup import Backup
 from bridge.nodes.bell import Bell
 from bridge.nodes.checkpoint import Checkpoint, Progress
@@ -301,6 +302,14 @@ class Node:
             clock=clock,
             metrics=metrics,
         )
+        self.ask = Ask(
+            database=database,
+            contents=contents,
+            name_of=self._name_of,
+            wake=self._woken,
+            clock=clock,
+            deliver_by_days=delivery.deliver_by_days,
+        )
         self.receive = Receive(
             database=database,
             contents=contents,
@@ -316,6 +325,7 @@ class Node:
             checkpoint=self.checkpoint.give,
             saw=self.witness.saw,
             taken_back=self.withdraw.taken_back,
+            heard=self.ask.heard,
             answered=self.retain.answered,
             sure=self._sure,
             forgotten=self.retain.forgotten,
@@ -700,6 +710,7 @@ class Node:
                 node_id=self.settings.node.id,
                 submit=self.submit,
                 withdraw=self.withdraw,
+                ask=self.ask,
                 address=self.address,
                 follow=self.follow,
                 acknowledge=self.acknowledge,

@@ -11,7 +11,8 @@ from bridge.clock import millis, moment
 from bridge.errors import Rejected
 from bridge.nodes.address import Leg
 from bridge.receipts import PLAIN, STATUSES, Statement, Status, refusal, summary
-from bridge.storage import receipts, sent
+from bridge.remarks import Remark
+from bridge.storage import receipts, remarks, sent
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
 from bridge.storage.retention import is_held
@@ -48,6 +49,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     withdrawn: bool = False
     held: bool = False
     corrects: str | None = None
+    unanswered: int = 0  # questions of recipients that wait for an answer
 
     def __repr__(self) -> str:
         return f"Row({self.id})"
@@ -98,6 +100,7 @@ class Followed(msgspec.Struct, frozen=True, omit_defaults=True):
     retention: str | None = None
     alert: msgspec.Raw | None = None
     corrected_by: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def __repr__(self) -> str:
         return f"Followed({self.row.id})"
@@ -136,7 +139,13 @@ class Follow:
         by_alert: dict[str, list[sent.Message]] = {}
         for message in await sent.messages_of(self._db, [row.id for row in rows]):
             by_alert.setdefault(message.alert_id or "", []).append(message)
-        items = tuple(self._row(row, by_alert.get(row.id, []), self._opened(row)) for row in rows)
+        waiting = await remarks.waiting(self._db, remarks.SENT, [row.id for row in rows])
+        questions: dict[str, int] = {}
+        for (alert_id, _), count in waiting.items():
+            questions[alert_id] = questions.get(alert_id, 0) + count
+        items = tuple(
+            self._row(row, by_alert.get(row.id, []), self._opened(row), questions.get(row.id, 0)) for row in rows
+        )
         return Page(items, rows[-1].seq if rows else None)
 
     async def show(self, ref: str, actor: str | None = None) -> Followed:
@@ -148,14 +157,18 @@ class Follow:
         carried = self._opened(row)
         if actor is not None and carried is not None:
             await self._viewed("alert:seen", actor, row.id)
+        told = await remarks.about(self._db, remarks.SENT, row.id)
+        key = self._contents.key(row.id, row.bucket_day, row.wrapped_key) if told and carried is not None else None
+        said = remarks.shown(told, key, self._name_of)
         return Followed(
-            row=self._row(row, messages, carried),
+            row=self._row(row, messages, carried, remarks.unanswered(said)),
             route=self._shown(carried, messages, row) if carried else tuple(_stub(m, self._name_of) for m in messages),
             timeline=await self._timeline(messages),
             home=carried.home if carried else None,
             retention=row.retention,
             alert=carried.body if carried else None,
             corrected_by=tuple(reference for reference, _ in await sent.corrections_of(self._db, row.id)),
+            remarks=said,
         )
 
     async def known(self, ref: str) -> bool:
@@ -211,7 +224,9 @@ class Follow:
             return None
         return msgspec.json.decode(content, type=Carried)
 
-    def _row(self, row: sent.Alert, messages: Sequence[sent.Message], carried: Carried | None) -> Row:
+    def _row(
+        self, row: sent.Alert, messages: Sequence[sent.Message], carried: Carried | None, unanswered: int
+    ) -> Row:
         status = summary(message.status for message in messages if message.code != REROUTED)
         alert = msgspec.json.decode(carried.body, type=Alert) if carried else None
         return Row(
@@ -240,6 +255,7 @@ class Follow:
             withdrawn=row.withdrawn_at is not None,
             held=row.purged_at is None and is_held(row.bucket_day),
             corrects=row.corrects,
+            unanswered=unanswered,
         )
 
     async def _timeline(self, messages: Sequence[sent.Message]) -> tuple[Moment, ...]:

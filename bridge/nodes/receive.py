@@ -35,6 +35,8 @@ from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.partners import Freshness, Partner, State, freshness
 from bridge.receipts import ReceiptsDocument, Statement, Status
+from bridge.remarks import LIMIT as REMARK_LIMIT
+from bridge.remarks import Answer, Question
 from bridge.retention import Classes, kept_here, told_before
 from bridge.storage import audit, inbox, retention, seen, settlement
 from bridge.storage.contents import CONTENT, Contents
@@ -78,6 +80,7 @@ class _Accepted:
     until: date = date.max  # the last day on which we keep it
     receipts: tuple[Signed, ReceiptsDocument] | None = None
     withdrawal: Withdrawal | None = None
+    remark: Question | Answer | None = None
 
 
 @dataclass
@@ -104,6 +107,9 @@ class _Effects:
 TakenBack = Callable[
     [Transaction, str, Withdrawal, int, int, dict[bytes, seen.Seen]], Awaitable[tuple[Rejected | None, set[str]]]
 ]
+
+
+Heard = Callable[[Transaction, str, bytes, Question | Answer, int], Awaitable[tuple[Rejected | None, int]]]
 
 
 def _none(_partner: str) -> str | None:
@@ -135,6 +141,7 @@ class Receive:
         checkpoint: Callable[[str], str | None] = _none,
         saw: Callable[[str, str], None] = _nobody,
         taken_back: TakenBack,
+        heard: Heard,
         answered: Callable[[Transaction, Iterable[str]], Awaitable[None]],
         sure: Callable[[], bool],
         forgotten: Callable[[], int],
@@ -158,6 +165,7 @@ class Receive:
         self._checkpoint = checkpoint
         self._saw = saw
         self._taken_back = taken_back
+        self._heard = heard
         self._answered = answered
         self._sure = sure
         self._forgotten = forgotten
@@ -372,6 +380,12 @@ class Receive:
         if message.type is MessageType.WITHDRAW:
             payload = wire.decode_json(message.payload, Withdrawal, limit=WITHDRAWAL_LIMIT, what="withdrawal")
             return _Accepted(message, position, withdrawal=payload)
+        if message.type is MessageType.QUESTION:
+            asked = wire.decode_json(message.payload, Question, limit=REMARK_LIMIT, what="question")
+            return _Accepted(message, position, remark=asked)
+        if message.type is MessageType.ANSWER:
+            answer = wire.decode_json(message.payload, Answer, limit=REMARK_LIMIT, what="answer")
+            return _Accepted(message, position, remark=answer)
         raise Rejected("policy", "This node does not take messages of this type.")
 
     def _policy(self, partner: Partner, carried: Carried, alert: Alert, now: datetime) -> date:
@@ -500,6 +514,10 @@ class Receive:
                             tx, each.header.sender, verdict.accepted.withdrawal, at, until, known.before
                         )
                         effects.wake |= woken
+                if refusal is None and verdict.accepted and verdict.accepted.remark:
+                    remark = verdict.accepted.remark
+                    refusal, kept = await self._heard(tx, each.header.sender, message.id, remark, at)
+                    until = max(until, kept)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
                     refusal = _taken(known, verdict.accepted.carried, each.header.sender)
                 if refusal is None and verdict.accepted and verdict.accepted.carried:
@@ -686,6 +704,8 @@ def _alert_of(verdict: _Verdict) -> str:
         return ""
     if accepted.withdrawal is not None:
         return accepted.withdrawal.alert
+    if accepted.remark is not None:
+        return accepted.remark.alert
     return accepted.carried.id if accepted.carried is not None else ""
 
 

@@ -36,7 +36,7 @@ from bridge.retention import (
     warning_due,
     withdrawn_until,
 )
-from bridge.storage import audit, counters, inbox, outbox, retention, sent, settlement
+from bridge.storage import audit, counters, inbox, outbox, remarks, retention, sent, settlement
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.events import New, tell
@@ -321,6 +321,7 @@ class Retain:
             ]
             await settlement.own_word(tx, self._identity(), said, at)
         await retention.purge_sent(tx, ids, at)
+        await remarks.purge(tx, remarks.SENT, ids, at)
         await audit.append(tx, [Event("alert:deleted", "node", each, outcome="expired") for each in ids], at)
 
     async def purge_within(
@@ -330,6 +331,8 @@ class Retain:
         if not rows:
             return set()
         await retention.purge_inbox(tx, [(at, code, row.seq) for row in rows])
+        copies = [row.message_id for row in rows]
+        await remarks.purge(tx, remarks.RECEIVED, [row.alert_id for row in rows], at, copies)
         arrivals = await inbox.arrivals(tx, {row.envelope_id for row in rows})
         by_partner: dict[str, list[Statement]] = {}
         told: list[tuple[bytes, str, int, str | None]] = []

@@ -64,7 +64,35 @@ async def to_seal(db: Database | Transaction, partner: str, now: int, limit: int
         " order by m.urgent desc, m.created_at limit ?",
         (partner, now, limit),
     )
-    return [ToSeal(*row) for row in rows]
+    found = [ToSeal(*row) for row in rows]
+    if any(row.type in _KEYS_OF_REMARKS for row in found):
+        return await _with_remarks(db, found)
+    return found
+
+
+_KEYS_OF_REMARKS = {
+    "question": "select r.id, r.alert_id, r.content, i.bucket_day, i.wrapped_key from remarks r"
+    " join inbox i on i.message_id = r.message where r.side = 'received' and r.ours = 1 and r.id in",
+    "answer": "select r.id, r.alert_id, r.content, a.bucket_day, a.wrapped_key from remarks r"
+    " join alerts a on a.id = r.alert_id where r.side = 'sent' and r.ours = 1 and r.id in",
+}
+"""Where the text of a question or an answer lies, and the key over it: that of the alert on this side."""
+
+
+async def _with_remarks(db: Database | Transaction, rows: Sequence[ToSeal]) -> list[ToSeal]:
+    """The same, questions and answers with their text; without a key where it is deleted."""
+    filled: dict[bytes, ToSeal] = {}
+    for kind, sql in _KEYS_OF_REMARKS.items():
+        mine = {row.id: row for row in rows if row.type == kind}
+        if not mine:
+            continue
+        filled |= {key: row._replace(alert_id="", bucket_day="", wrapped_key=None) for key, row in mine.items()}
+        for key, alert_id, content, day, wrapped in await db.fetch(f"{sql} ({','.join('?' * len(mine))})", tuple(mine)):
+            if content is not None:
+                filled[key] = mine[key]._replace(
+                    alert_id=alert_id, payload=content, bucket_day=day, wrapped_key=wrapped
+                )
+    return [filled.get(row.id, row) for row in rows]
 
 
 async def add_envelopes(tx: Transaction, rows: Iterable[tuple[Envelope, Sequence[bytes]]]) -> None:

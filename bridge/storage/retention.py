@@ -7,7 +7,7 @@ What is held ends on the last day there is (`bridge.storage.contents.HOLD_DAY`),
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.storage import counters, outbox, seen
+from bridge.storage import counters, outbox, remarks, seen
 from bridge.storage.contents import HOLD
 from bridge.storage.database import Database, Transaction
 
@@ -391,9 +391,11 @@ async def forget(tx: Transaction, before_ms: int, limit: int) -> int:
 async def forget_received(tx: Transaction, before_ms: int, limit: int) -> int:
     """Drop at most `limit` stubs of alerts that were deleted before a time, with what we said of them."""
     rows = await tx.fetch(
-        "select seq, message_id from inbox where purged_at is not null and purged_at < ? order by purged_at limit ?",
+        "select seq, message_id, alert_id from inbox where purged_at is not null and purged_at < ?"
+        " order by purged_at limit ?",
         (before_ms, limit),
     )
+    await remarks.forget(tx, remarks.RECEIVED, [row[2] for row in rows])
     await tx.executemany("delete from said where message_id = ?", [(row[1],) for row in rows])
     await tx.executemany("delete from inbox where seq = ?", [(row[0],) for row in rows])
     return len(rows)
@@ -406,6 +408,7 @@ async def forget_sent(tx: Transaction, before_ms: int, limit: int) -> int:
         (before_ms, limit),
     )
     ids = [(row[0],) for row in rows]
+    await remarks.forget(tx, remarks.SENT, [row[0] for row in rows])
     await tx.executemany(
         "delete from statements where message_id in (select id from messages where alert_id = ?)", ids
     )

@@ -1059,9 +1059,9 @@ def _policy(book: Book, post: Post) -> None:
     payload("kept-until-yesterday", "The time for which it may be kept is over.", "expired", retention={"class": "UNADOPTED", "until": "2026-11-21"})  # fmt: skip
     refuse(
         "type-not-taken",
-        "A question: this version of a node does not take it.",
+        "A notice: this version of a node does not take it.",
         "policy",
-        message(type="question"),
+        message(type="notice"),
     )
     agreed = (
         '[[agreement]]\nid = "a"\ntitle = "T"\npurpose = "P"\nvalid_from = 2026-01-01\nreview_by = 2027-01-01\n'

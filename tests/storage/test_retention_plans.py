@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.storage import inbox, open_database, retention, seen, sent
+from bridge.storage import inbox, open_database, remarks, retention, seen, sent
 from bridge.storage.contents import HELD_UNTIL
 from bridge.storage.database import Database, Parameters, Row
 
@@ -57,6 +57,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
         await inbox.add(tx, [_item(number) for number in range(200)])
         await sent.add_alerts(tx, [_alert(number) for number in range(200)])
         await sent.add_messages(tx, [_message(number) for number in range(200)])
+        await remarks.add(
+            tx, remarks.Line("sent", bytes(16), "a1", bytes(16), "p", "question", None, 1, NOW, "x", b"c")
+        )
         await seen.add(tx, [seen.Seen(bytes([number]), "p", b"", "received", None, NOW) for number in range(100)])
     yield made
     await made.close()
@@ -96,6 +99,8 @@ QUESTIONS: dict[str, Ask] = {
     "holds on": lambda db: retention.holds_on(db, "i1", "inbox"),
     "corrections": lambda db: sent.corrections_of(db, "a1"),
     "withdrawals": lambda db: sent.withdrawals_of(db, "a1"),
+    "remarks about": lambda db: remarks.about(db, remarks.RECEIVED, "i1"),
+    "remarks that wait": lambda db: remarks.waiting(db, remarks.SENT, ["a1", "a2"]),
     "inbox of": lambda db: retention.inbox_of(db, "i1", "partner"),
 }
 FROM_THE_INDEX_ALONE: dict[str, Ask] = {
@@ -109,6 +114,7 @@ MONTH: Ask = lambda db: retention.month(db, (NOW - 30 * DAY, NOW), ("0198", "019
 CHANGES: dict[str, Ask] = {
     "purge, received": lambda tx: retention.purge_inbox(tx, [(NOW, "expired", 3)]),
     "purge, sent": lambda tx: retention.purge_sent(tx, ["a1", "a2"], NOW),
+    "purge, remarks": lambda tx: remarks.purge(tx, remarks.SENT, ["a1", "a2"], NOW),
     "undelivered": lambda tx: retention.undelivered(tx, ["a1", "a2"]),
     "deleted": lambda tx: retention.deleted(tx, ["i1"]),
     "warned": lambda tx: retention.mark_warned(tx, [(3, 4)]),
@@ -149,7 +155,7 @@ def indexed(path: Path, asked: list[tuple[str, Parameters]], *, sorts: bool = Fa
 async def test_a_question_is_answered_by_an_index_and_in_its_order(name: str, database: Database, tmp_path: Path) -> None:
     recorded = Recorded(database)
     await QUESTIONS[name](recorded)
-    sorts = name in {"holds", "holds on", "corrections", "withdrawals"}  # a handful of rows
+    sorts = name in {"holds", "holds on", "corrections", "withdrawals", "remarks about", "remarks that wait"}  # a handful of rows
     indexed(tmp_path / "data.db", recorded.asked, sorts=sorts)
 
 
