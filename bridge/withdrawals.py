@@ -20,6 +20,7 @@ REASONS: dict[str, str] = {
 }
 """Why an alert may be withdrawn: only the code travels."""
 
+
 class Withdrawal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The payload of a message of type `withdraw`."""
 

@@ -36,7 +36,7 @@ from bridge.nodes.submit import Sent
 from bridge.nodes.transport import Answer, Endpoint
 from bridge.partners import Descriptor, State, sealing_key
 from bridge.receipts import ReceiptsDocument, Statement, Status
-from bridge.storage import ENGINES, outbox, sent
+from bridge.storage import ENGINES, outbox, restoring, sent
 from bridge.storage.database import Database, Parameters, Row, Transaction
 
 T = TypeVar("T")
@@ -659,6 +659,30 @@ class County:
             await node.keystore.close()
         self.loop.forget(database._inner, node.keystore._database)
         return await self.start(name) if start else None
+
+    async def copied(self, name: str, to: Path) -> Path:
+        """A node's data as it lies there now, as a backup of that class would have it."""
+        await self.quiet()
+        to.mkdir(parents=True)
+        for each in (self.directory / name).glob("data.db*"):
+            shutil.copy(each, to / each.name)
+        return to
+
+    async def put_back(self, name: str, copy: Path) -> Node:
+        """The node ends, and begins again with the data of a copy beside the keystore of now, as a restore leaves it."""
+        await self.crash(name, start=False)
+        data = self.directory / name / "data.db"
+        with self.loop.frozen():
+            await restoring.carry_over(data, data.with_name("keystore.db"), now=self.clock.now(), version="1")
+        for each in data.parent.glob("data.db*"):
+            each.unlink()
+        for each in copy.glob("data.db*"):
+            shutil.copy(each, data.parent / each.name)
+        with self.loop.frozen():
+            await restoring.settle_data(
+                data, node_id=name, text="a copy", now=self.clock.now(), version="1", old_keystore=False
+            )
+        return await self.start(name)
 
     async def _kill(self, name: str) -> None:
         tasks = self._tasks.pop(name, set())

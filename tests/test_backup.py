@@ -23,6 +23,8 @@ from bridge.nodes import backup
 from bridge.nodes.app import Node, make
 from bridge.nodes.backup import read_header, unpack
 from bridge.nodes.restore import restore
+from bridge.storage.sent import Alert
+from bridge.storage.sent import alert as alert_row
 
 SCENARIOS = Path(__file__).parents[1] / "configs" / "scenarios"
 CANARY = "Zebediah Quillfeather"
@@ -119,7 +121,7 @@ async def test_a_backup_holds_what_the_node_held_and_a_new_folder_becomes_that_n
     facts = await restore(
         tmp_path / "new", place / "kent.data", place / "kent.keystore", secret, clock=clock, progress=nobody
     )
-    assert facts["purge"] == {"from": facts["purge"]["from"], "deleted": 0, "days": 0}
+    assert facts["purge"] == {"from": facts["purge"]["from"], "deleted": 0, "days": 0, "ended_early": 0}
     back = await again(tmp_path / "new", clock)
     try:
         row = await back.follow.show(sent.id)
@@ -240,6 +242,42 @@ async def test_a_restored_backup_from_before_the_end_of_its_time_shows_nothing_o
     finally:
         await back.close()
     assert seen(directory, place, tmp_path / "opened") == []
+
+
+@pytest.mark.parametrize("way", ["withdrawn", "shortened"])
+async def test_what_was_ended_before_its_day_is_ended_again_and_that_is_said(
+    node: Node, clock: Clock, place: Path, secret: Path, tmp_path: Path, way: str
+) -> None:
+    sent = await node.submit.send(alert(), "operator")
+    whole = await row_of(node, sent.id)
+    await node.backup.make(place / "early", secret, ["data", "keystore"], "operator", nobody)
+    if way == "withdrawn":
+        await node.withdraw.withdraw(sent.id, "mistaken_identity", "operator")
+    else:
+        await node.retain.apply(whole.retention, 2, "operator")
+    ended = await row_of(node, sent.id)
+    assert ended.retain_until < whole.retain_until
+    directory = node.directory
+    await node.close()
+    facts = await restore(directory, place / "early.data", None, secret, clock=clock, progress=nobody)
+    assert facts["purge"]["ended_early"] == 1
+    back = await again(directory, clock)
+    try:
+        found = await row_of(back, sent.id)
+        assert (found.retain_until, found.withdrawn_at is not None) == (ended.retain_until, way == "withdrawn")
+    finally:
+        await back.close()
+    # Of a keystore that is from before too, nothing could know it: the promise ends there, and docs/backup.md says so.
+    lost = await restore(
+        tmp_path / "new", place / "early.data", place / "early.keystore", secret, clock=clock, progress=nobody
+    )
+    assert lost["purge"]["ended_early"] == 0
+
+
+async def row_of(node: Node, alert_id: str) -> Alert:
+    found = await alert_row(node.database, alert_id)
+    assert found is not None
+    return found
 
 
 async def test_an_old_keystore_loses_at_once_the_days_that_are_over(

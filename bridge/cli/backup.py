@@ -90,6 +90,10 @@ def restore(state: State, source: str, keystore: str | None, passphrase_file: st
             )
         if facts["data"] and facts["purge"]:
             screen.out(f"Deleted before it serves anybody: {facts['purge']['deleted']} alerts whose time is over.")
+            if facts["purge"]["ended_early"]:
+                screen.out(
+                    f"Of its alerts, {facts['purge']['ended_early']} had been deleted, withdrawn or shortened since: they are again."
+                )
         elif facts["data"]:
             screen.out("What is due is deleted when it is started, before it serves anybody.")
         screen.out(f"It knows nothing of what happened since {header.created:%d %B %Y %H:%M} UTC. Look at:")
@@ -102,6 +106,6 @@ def restore(state: State, source: str, keystore: str | None, passphrase_file: st
 _LOOK = (
     ("partner list", "partners suspended or revoked since are active again"),
     ("token list", "tokens ended since work again"),
-    ("retention preview", "withdrawals and holds made since are not known"),
+    ("retention preview", "holds made since are not known: ask for them again"),
     ("audit verify", "partners keep heads of the log that is lost: they will raise an alarm, tell them why"),
 )

@@ -83,6 +83,7 @@ from bridge.nodes.prove import Prove
 from bridge.nodes.publish import Publish
 from bridge.nodes.recall import Recall
 from bridge.nodes.receive import Receive
+from bridge.nodes.remember import Remember
 from bridge.nodes.retain import Retain
 from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
 from bridge.nodes.sign_in import SignIn, account_key
@@ -127,7 +128,7 @@ class Job:
 
     name: str
     seconds: float
-    work: Callable[[], Awaitable[None]]
+    work: Callable[[], Awaitable[object]]
 
 
 class Created(NamedTuple):
@@ -287,6 +288,7 @@ class Node:
             wake=self.deliver.wake,
             ask_time=self.enrol.ask_time,
             checkpoint=self.checkpoint.give,
+            trusted=self._time_trusted,
             clock=clock,
             metrics=metrics,
             step=timedelta(seconds=settings.clock.step_seconds),
@@ -310,6 +312,15 @@ class Node:
             clock=clock,
             deliver_by_days=delivery.deliver_by_days,
         )
+        self.remember = Remember(
+            database=database,
+            keystore=keystore,
+            contents=contents,
+            retain=self.retain,
+            take_back=self.withdraw.take_back,
+            wake=self.deliver.wake,
+            clock=clock,
+        )
         self.receive = Receive(
             database=database,
             contents=contents,
@@ -328,6 +339,7 @@ class Node:
             heard=self.ask.heard,
             answered=self.retain.answered,
             sure=self._sure,
+            ended=self.remember.ended,
             forgotten=self.retain.forgotten,
             wake=self.deliver.wake,
             clock=clock,
@@ -474,11 +486,18 @@ class Node:
 
     async def _after_restore(self) -> None:
         """In a node that came back from a backup, delete what is due before any door opens, and say so."""
+        # Also without a note: the data may have been put back by other means than ours.
+        again = await self.remember.obey()
         text = await restoring.note(self.database)
         if text is None:
             return
         swept = await self.retain.sweep_before_serving()
-        self.restored = {"from": text, "deleted": swept.received + swept.sent, "days": swept.days}
+        self.restored = {
+            "from": text,
+            "deleted": swept.received + swept.sent,
+            "days": swept.days,
+            "ended_early": again,
+        }
         if swept.braked:
             log.error("restored-not-purged", code="braked")
             return
@@ -525,6 +544,8 @@ class Node:
             await self.meter.flush()
         with contextlib.suppress(BridgeError):
             await self.enrol.save_contacts()
+        with contextlib.suppress(BridgeError):
+            await self.remember.hand_over()
         await self.database.close()
         await self.keystore.close()
 
@@ -533,6 +554,7 @@ class Node:
         return (
             Job("sweep-outbox", 1.0, self.deliver.sweep),
             Job("watch-clock", 5.0, self.retain.tick),
+            Job("hand-over", 1.0, self.remember.hand_over),
             Job("sweep-content", self.settings.retention.sweep_seconds, self.retain.sweep),
             Job("ring", 1.0, self._ring),
             Job("note-calls", 5.0, self.meter.flush),
@@ -675,6 +697,15 @@ class Node:
         """A partner no longer serves the area: if our own registry knows its successor, the alert goes there."""
         with contextlib.suppress(Rejected):
             await self.submit.reroute(alert_id, "node")
+
+    def _time_trusted(self) -> None:
+        """What was made by a clock in doubt (keys, a descriptor) may be from the future or over already."""
+        if self._running:
+            self._spawn(self._tended())
+
+    async def _tended(self) -> None:
+        with contextlib.suppress(BridgeError):  # it is done again with its own job, which says what is wrong
+            await self.rotate.tend()
 
     async def _time_said(self, partner: str, said: datetime) -> None:
         await self.retain.time_said(partner, said)

@@ -23,7 +23,7 @@ from bridge import agreements, alerts, wire
 from bridge.alerts import Alert, Carried
 from bridge.areas import Gazetteer
 from bridge.audit import Event
-from bridge.clock import Clock, end_of, millis
+from bridge.clock import Clock, end_of, millis, moment
 from bridge.crypto import envelope as seals
 from bridge.crypto import merkle
 from bridge.crypto.identity import Identity
@@ -38,9 +38,10 @@ from bridge.receipts import ReceiptsDocument, Statement, Status
 from bridge.remarks import LIMIT as REMARK_LIMIT
 from bridge.remarks import Answer, Question
 from bridge.retention import Classes, kept_here, told_before
-from bridge.storage import audit, inbox, retention, seen, settlement
+from bridge.storage import audit, early, inbox, retention, seen, settlement
 from bridge.storage.contents import CONTENT, Contents
 from bridge.storage.database import Database, Transaction
+from bridge.storage.early import RECEIVED, Early
 from bridge.storage.events import New, tell
 from bridge.storage.partners import Book, verification_keys
 from bridge.withdrawals import LIMIT as WITHDRAWAL_LIMIT
@@ -144,6 +145,7 @@ class Receive:
         heard: Heard,
         answered: Callable[[Transaction, Iterable[str]], Awaitable[None]],
         sure: Callable[[], bool],
+        ended: Callable[[bytes], Early | None],
         forgotten: Callable[[], int],
         wake: Callable[[str], None],
         clock: Clock,
@@ -168,6 +170,7 @@ class Receive:
         self._heard = heard
         self._answered = answered
         self._sure = sure
+        self._ended = ended
         self._forgotten = forgotten
         self._wake = wake
         self._clock = clock
@@ -367,7 +370,7 @@ class Receive:
             carried, alert = decode_carried(message.payload)  # 9
             if (message.type is MessageType.UPDATE) != (carried.in_reply_to is not None):
                 raise Malformed("alert")
-            until = self._policy(partner, carried, alert, now)  # 10
+            until = self._not_ended(message, self._policy(partner, carried, alert, now), now)  # 10
             return _Accepted(message, position, carried=carried, until=until)
         if message.type is MessageType.RECEIPTS:
             signed = wire.decode_signed(message.payload)
@@ -430,6 +433,20 @@ class Receive:
             log.warning("emergency-share", partner=partner.node_id, alert=carried.id)
         return agreements.longest_keeping(agreement, until, now)
 
+    def _not_ended(self, message: Message, until: date, now: datetime) -> date:
+        """The last day for what came before and was to end early, though restored data knows nothing of it."""
+        ended = self._ended(message.id)
+        if ended is None:
+            return until
+        if ended.code == "withdrawn":
+            raise _over()
+        if ended.code is not None:
+            raise Rejected(ended.code, "It was refused before, and stays refused.")
+        last = (moment(ended.until) - timedelta(milliseconds=1)).date()
+        if last < now.astimezone(UTC).date():
+            raise _over()
+        return min(until, last)
+
     def _my_area(self, leg: alerts.CarriedStep, carried: Carried, own: Partner, now: datetime) -> None:
         """The area that this node was chosen for is one it serves, and the home area lies where the route says."""
         gazetteer = self._gazetteer()
@@ -490,6 +507,7 @@ class Receive:
             return
         statements: list[Statement] = []
         rows: list[seen.Seen] = []
+        refused: list[Early] = []
         items: list[inbox.Item] = []
         events: list[Event] = []
         told: list[New] = []
@@ -535,6 +553,9 @@ class Receive:
                 row = seen.Seen(message.id, each.header.sender, verdict.leaf, code, None, until)
                 rows.append(row)
                 known.before[message.id] = row
+                if refusal is not None and message.type in {MessageType.ALERT, MessageType.UPDATE}:
+                    day = moment(until).date().isoformat()
+                    refused.append(Early(RECEIVED, message.id.hex(), at, code, day))
             last = max(last, until)
             code = refusal.code if refusal else "received"
             statements.append(
@@ -553,6 +574,8 @@ class Receive:
             )  # fmt: skip
         each.answer = self._signed(each, statements)
         await seen.add(tx, [self._seen(each, "received", last), *rows])
+        if refused:
+            await early.add(tx, refused)
         told += [_arrived(item) for item in items]
         if items:
             await inbox.add(tx, items)

@@ -137,6 +137,8 @@ async def _into(
     if data is not None and settings.database.url != f"sqlite:{DATA}":
         raise Misconfigured("This node's database is not data.db.", "Restore it with its engine's own tools.")
     facts = await _settled(directory / RUN, data, keystore, passphrase_file, now, progress)
+    if data is not None:
+        await restoring.carry_over(directory / DATA, directory / KEYSTORE, now=now, version=bridge.__version__)
     for folder in list((directory / RUN).glob("restore-*")):
         for name in (KEYSTORE, DATA):  # the keys first: without them the data is noise, and never the other way
             if (folder / name).exists():

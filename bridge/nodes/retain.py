@@ -36,9 +36,10 @@ from bridge.retention import (
     warning_due,
     withdrawn_until,
 )
-from bridge.storage import audit, counters, inbox, outbox, remarks, retention, sent, settlement
+from bridge.storage import audit, counters, early, inbox, outbox, remarks, retention, sent, settlement
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents
 from bridge.storage.database import Database, Transaction
+from bridge.storage.early import RECEIVED, SENT, Early
 from bridge.storage.events import New, tell
 from bridge.storage.keystore import KeyRow, Keystore
 from bridge.storage.retention import Due, Ending, Hold
@@ -102,6 +103,7 @@ class Retain:
         wake: Callable[[str], None],
         ask_time: Callable[[datetime], Awaitable[None]],
         checkpoint: Callable[[str], str | None],
+        trusted: Callable[[], None],
         clock: SteadyClock,
         metrics: Metrics,
         step: timedelta = timedelta(hours=1),
@@ -116,6 +118,7 @@ class Retain:
         self._wake = wake
         self._ask_time = ask_time
         self._checkpoint = checkpoint
+        self._trusted = trusted
         self._clock = clock
         self._metrics = metrics
         self._step = step
@@ -214,6 +217,7 @@ class Retain:
         self._mark = millis(self._clock.now())
         await self._keep_brake("clock:released", actor)
         log.info("purge-released", code="released")
+        self._trusted()
 
     def _now(self) -> datetime:
         """The time by which content ends: never before the newest time known."""
@@ -330,6 +334,8 @@ class Retain:
         """Delete received alerts inside a unit and say so, signed; the partners whose lanes are to be woken after it."""
         if not rows:
             return set()
+        if code != "expired":
+            await self._ended_early(tx, rows, code, at)
         await retention.purge_inbox(tx, [(at, code, row.seq) for row in rows])
         copies = [row.message_id for row in rows]
         await remarks.purge(tx, remarks.RECEIVED, [row.alert_id for row in rows], at, copies)
@@ -357,6 +363,17 @@ class Retain:
         events = [Event("inbox:deleted", actor, row.alert_id, outcome=code) for row in rows]
         await audit.append(tx, events, at)
         return set(by_partner)
+
+    async def _ended_early(self, tx: Transaction, rows: Sequence[Due], code: str, at: int) -> None:
+        """Remember what is deleted before its day, for as long as an older copy of it could be opened."""
+        wrapped = await retention.wrapped(tx, [row.seq for row in rows])
+        found = []
+        for row in rows:
+            key = wrapped.get(row.seq)
+            day = None if key is None else self._contents.first_day(row.alert_id, row.bucket_day, key)
+            if day is not None:
+                found.append(Early(RECEIVED, row.message_id.hex(), at, code, day.isoformat()))
+        await early.add(tx, found)
 
     async def _say(self, tx: Transaction, partner: str, statements: Sequence[Statement], at: int) -> None:
         signed = settlement.say(self._identity(), partner, statements, at, checkpoint=self._checkpoint(partner))
@@ -442,7 +459,9 @@ class Retain:
         day = shorter(item.retention, status, today, until, self._classes(self._area_of(item)))
         if day is None:
             return
-        await self._move(tx, "received", item.seq, item.alert_id, item.bucket_day, item.wrapped_key, day, same=True)
+        await self._move(
+            tx, RECEIVED, item.seq, item.message_id.hex(), item.alert_id, item.bucket_day, item.wrapped_key, day, same=True
+        )
 
     async def answered(self, tx: Transaction, alert_ids: Iterable[str]) -> None:
         """Keep a sent alert for no longer than those who have it: when all of them have settled it elsewhere, by its class."""
@@ -465,22 +484,31 @@ class Retain:
                     ended.setdefault(said.message_id, day)
             if messages and len(ended) == len(messages):
                 last = max(ended.values())
-                await self._move(tx, "sent", row.id, row.id, row.bucket_day, row.wrapped_key, last)
+                await self._move(tx, SENT, row.id, row.id, row.id, row.bucket_day, row.wrapped_key, last)
 
-    async def taken_back(self, tx: Transaction, row: sent.Alert) -> None:
-        """Keep a sent alert that was withdrawn for no longer than the class of mistakes says."""
-        if row.wrapped_key is None or retention.is_held(row.bucket_day):
+    async def taken_back(self, tx: Transaction, row: sent.Alert, reason: str | None) -> None:
+        """Keep a sent alert that was withdrawn for no longer than the class of mistakes says.
+
+        With `reason` it is remembered that it was withdrawn, so that data from before withdraws it again.
+        """
+        if row.wrapped_key is None:
+            return
+        first = self._contents.first_day(row.id, row.bucket_day, row.wrapped_key)
+        if reason is not None and first is not None:
+            await early.add(tx, [Early(SENT, row.id, row.retain_until, reason, first.isoformat())])
+        if retention.is_held(row.bucket_day):
             return
         today = self._now().astimezone(UTC).date()
         day = withdrawn_until(today, date.fromisoformat(row.bucket_day), self._classes(None))
         if day is not None:
-            await self._move(tx, "sent", row.id, row.id, row.bucket_day, row.wrapped_key, day)
+            await self._move(tx, SENT, row.id, row.id, row.id, row.bucket_day, row.wrapped_key, day)
 
     async def _move(
         self,
         tx: Transaction,
         side: str,
         key: Any,
+        name: str,
         alert_id: str,
         bucket_day: str,
         wrapped: bytes,
@@ -488,9 +516,14 @@ class Retain:
         *,
         same: bool = False,
     ) -> bool:
-        """Put an alert under the key of an earlier day, inside a unit; whether it was still as the caller saw it."""
+        """Put an alert under the key of an earlier day, inside a unit; whether it was still as the caller saw it.
+
+        `name` is what an older copy will know it by: the id of the message that came, or of the alert that was sent.
+        """
         under = await self._contents.until(day)
+        first = self._contents.over(bucket_day).unwrap(alert_id, wrapped).day
         made = self._contents.over(bucket_day).rewrap(alert_id, wrapped, under)
+        await early.add(tx, [Early(side, name, millis(end_of(day)), None, first.isoformat())])
         return await retention.move(
             tx,
             side,
@@ -580,8 +613,9 @@ class Retain:
             for row in rows:
                 day = max(moment(row.began).date() + days * DAY, today)
                 if day < date.fromisoformat(row.bucket_day):
+                    name = row.message_id.hex() if row.message_id is not None else row.alert_id
                     moved += await self._move(
-                        tx, side, row.key, row.alert_id, row.bucket_day, row.wrapped_key, day
+                        tx, side, row.key, name, row.alert_id, row.bucket_day, row.wrapped_key, day
                     )
             event = Event("retention:applied", actor, retention_class, outcome=str(moved))
             await audit.append(tx, [event], millis(self._clock.now()))
@@ -748,30 +782,54 @@ class Retain:
                 for status, when, _ in await inbox.said_of(tx, item.message_id):
                     classes = self._classes(self._area_of(item))
                     day = shorter(item.retention, status, moment(when).date(), day, classes) or day
-                await self._back(tx, "received", item.seq, item.alert_id, item.bucket_day, item.wrapped_key, day)
+                await self.back(
+                    tx, RECEIVED, item.seq, item.message_id.hex(), item.alert_id, item.bucket_day, item.wrapped_key, day
+                )
             alert = await sent.alert(tx, row.alert_id) if row.side == "sent" else None
             if alert is not None and alert.wrapped_key is not None:
                 day = date.fromisoformat(row.bucket_day)
-                await self._back(tx, "sent", alert.id, alert.id, alert.bucket_day, alert.wrapped_key, day)
+                await self.back(tx, SENT, alert.id, alert.id, alert.id, alert.bucket_day, alert.wrapped_key, day)
                 if alert.withdrawn_at is not None:
-                    await self.taken_back(tx, await _again(tx, alert.id))
+                    await self.taken_back(tx, await _again(tx, alert.id), None)
             await retention.save_hold(tx, row)
             await audit.append(tx, [Event("hold:released", admin, row.alert_id)], at)
         return partners
 
-    async def _back(
-        self, tx: Transaction, side: str, key: Any, alert_id: str, held_under: str, wrapped: bytes, day: date
+    async def back(
+        self, tx: Transaction, side: str, key: Any, name: str, alert_id: str, under_now: str, wrapped: bytes, day: date
     ) -> None:
-        """Out of a hold to `day`; when that day's key is destroyed, under today's until the run that follows deletes it."""
+        """To the end of `day`, out of a hold or of data that was restored; `name` as for a copy that is older.
+
+        When that day's key is destroyed, under today's until the run that follows deletes it.
+        """
         under: BucketKey | None = self._keystore.bucket(day)
         bucket_day = day
         if under is None:
             bucket_day = max(day, self._now().astimezone(UTC).date())
             under = await self._contents.until(bucket_day)
-        made = self._contents.over(held_under).rewrap(alert_id, wrapped, under)
+        first = self._contents.over(under_now).unwrap(alert_id, wrapped).day
+        made = self._contents.over(under_now).rewrap(alert_id, wrapped, under)
+        if day < first:
+            await early.add(tx, [Early(side, name, millis(end_of(day)), None, first.isoformat())])
         await retention.move(
             tx, side, key, wrapped, day=bucket_day.isoformat(), until=millis(end_of(day)), wrapped=made
         )
+
+    async def lost(self, tx: Transaction, row: Hold, at: int) -> tuple[int, set[str]]:
+        """End a hold whose key is destroyed already, which older data does not know; how many went, whom to wake."""
+        name, partners, ended = f"{HOLD}{row.id}", set[str](), 0
+        if row.side == "inbox":
+            here = [item for item in await inbox.find(tx, row.alert_id) if item.bucket_day == name and not item.purged_at]
+            due = [Due(*(getattr(item, each) for each in Due._fields)) for item in here]
+            partners = await self.purge_within(tx, due, "expired", "node", at)
+            ended = len(due)
+        else:
+            alert = await sent.alert(tx, row.alert_id)
+            if alert is not None and alert.bucket_day == name and not alert.purged_at:
+                await self._let_go(tx, [alert.id], at)
+                ended = 1
+        await retention.save_hold(tx, row._replace(state="released", released_by="node", released_at=at))
+        return ended, partners
 
     async def _tell_held(self, tx: Transaction, item: inbox.Item, row: Hold, at: int) -> None:
         arrival = await inbox.arrival(tx, item.envelope_id)

@@ -143,10 +143,10 @@ class Rotate:
     async def tend(self) -> None:
         """Rotate what is due, renew the descriptor at half its time, destroy what is over unless the clock is in doubt."""
         now = self._clock.now()
-        newest = max((key.not_before for key in self._keys.keys("sealing")), default=now - FAR)
+        newest = self._newest("sealing", now)
         if now - newest >= timedelta(days=self._profile.sealing_days):
             await self.rotate("node", message=False)
-        newest = max((key.not_before for key in self._keys.keys("message")), default=now - FAR)
+        newest = self._newest("message", now)
         if now - newest >= timedelta(days=self._profile.message_days):
             await self.rotate("node", sealing=False)
         for key in self._keys.due(now) if self._sure() else ():
@@ -185,6 +185,10 @@ class Rotate:
         half = held.issued + (held.expires - held.issued) / 2
         return self._profile.differs(held) or kids != wanted or now >= half or held.issued > now + OVERLAP
 
+    def _newest(self, purpose: str, now: datetime) -> datetime:
+        """Since when the newest key is in force. One that a wrong clock made for later does not count yet."""
+        return max((key.not_before for key in self._keys.keys(purpose) if key.not_before <= now), default=now - FAR)
+
     def _listed(self, purpose: str, now: datetime) -> list[PublishedKey]:
         """Published keys of a purpose that may still be used, newest first, as many as a descriptor may list."""
         most = 4 if purpose == "sealing" else 8
@@ -195,7 +199,9 @@ class Rotate:
     async def _load(self, seq: int) -> None:
         node_id = self._profile.node_id
         message: dict[str, SigningKey] = {}
-        for key in sorted(self._keys.keys("message"), key=lambda key: key.not_before):
+        now = self._clock.now()
+        # What a wrong clock made for later signs nothing before then, unless there is no other.
+        for key in sorted(self._keys.keys("message"), key=lambda key: (key.not_before <= now, key.not_before)):
             message[key.alg] = SigningKey.from_seed(key.alg, node_id, key.seed)
         sealing = [SealingKey.from_seed(key.alg, node_id, key.seed) for key in self._keys.keys("sealing")]
         identity = [SigningKey.from_seed(key.alg, node_id, key.seed) for key in self._keys.keys("identity")]

@@ -16,7 +16,7 @@ from bridge.errors import Rejected
 from bridge.events import about
 from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status
-from bridge.storage import audit, outbox, retention, seen, sent, settlement
+from bridge.storage import audit, early, outbox, retention, seen, sent, settlement
 from bridge.storage.database import Database, Transaction
 from bridge.storage.events import New, tell
 from bridge.storage.partners import Book
@@ -46,7 +46,7 @@ class Withdraw:
         book: Book,
         identity: Callable[[], Identity],
         purge: Purge,
-        own_copy: Callable[[Transaction, sent.Alert], Awaitable[None]],
+        own_copy: Callable[[Transaction, sent.Alert, str | None], Awaitable[None]],
         wake: Callable[[str], None],
         clock: Clock,
         metrics: Metrics,
@@ -72,7 +72,7 @@ class Withdraw:
         row = await sent.alert(self._db, ref)
         if row is None:
             raise Rejected("not-found", "There is no sent alert with this reference.")
-        await self._take_back(row.id, reason, actor)
+        await self.take_back(row.id, reason, actor)
         return {"id": row.id, "reference": row.reference, **(await self.state(row.id) or {})}
 
     async def state(self, alert_id: str) -> dict[str, Any] | None:
@@ -93,7 +93,8 @@ class Withdraw:
             "own_copy_until": None if row.purged_at is not None else moment(row.retain_until),
         }
 
-    async def _take_back(self, alert_id: str, reason: str, actor: str) -> None:
+    async def take_back(self, alert_id: str, reason: str, actor: str) -> None:
+        """Take back an alert that is known to be ours, for a reason that is known to be one."""
         now = self._clock.now()
         at = millis(now)
         woken: set[str] = set()
@@ -147,7 +148,7 @@ class Withdraw:
             await outbox.abandon(tx, flying, at)
             await sent.add_messages(tx, made)
             await sent.mark_withdrawn(tx, row.id, at)
-            await self._own_copy(tx, row)
+            await self._own_copy(tx, row, reason)
             events = [Event("alert:withdrawn", actor, row.id, outcome=reason)]
             events += [Event("message:queued", m.partner or "held", m.id.hex(), alert=row.id) for m in made]
             await audit.append(tx, events, at)
@@ -212,6 +213,8 @@ class Withdraw:
         if known is None:
             before[message_id] = seen.Seen(message_id, partner, b"", "withdrawn", None, until)
             await seen.add(tx, [before[message_id]])
+            last = moment(until).date().isoformat()
+            await early.add(tx, [early.Early(early.RECEIVED, message_id.hex(), at, "withdrawn", last)])
             return None, set()
         if known.partner != partner:
             return Rejected("policy", "The alert is another sender's."), set()

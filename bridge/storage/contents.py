@@ -70,6 +70,13 @@ class Contents:
             raise gone()
         return self.over(day).unwrap(alert_id, wrapped)
 
+    def first_day(self, alert_id: str, day: str, wrapped: bytes) -> date | None:
+        """The day that an alert was first kept to, and is still in older copies; None when no key opens it any more."""
+        try:
+            return self.over(day).unwrap(alert_id, wrapped).day
+        except Rejected:
+            return None
+
     def over(self, day: str) -> BucketKey:
         """The key that wraps alerts kept until `day`, or under a hold. Raises Rejected `gone`."""
         if day.startswith(HOLD):
@@ -81,6 +88,11 @@ class Contents:
         if bucket is None:
             raise gone()
         return bucket
+
+    def has(self, hold: str) -> bool:
+        """Whether the key of a hold is there."""
+        row = self._buckets.key(hold)
+        return row is not None and bool(row.seed)
 
     async def until(self, day: date) -> BucketKey:
         """The key for content kept until `day`, made if it is the first. Raises Rejected `gone` for a day that is over."""

@@ -2,7 +2,8 @@
 
 All of it is wrapped by the node key, which is made from a passphrase or a key file and stored nowhere. Destroying a
 key here is what deletes: the wrapped bytes are overwritten, the file is rewritten without its free space, and what
-the key sealed is noise from then on, in every backup too.
+the key sealed is noise from then on, in every backup too. What was to end before its day stands here as well, by its
+id, for data that is restored knows nothing of it.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from bridge.crypto.keys import Random
 from bridge.crypto.vault import KEY_LENGTH, SALT_LENGTH, BucketKey, NodeKey
 from bridge.errors import Misconfigured, Rejected
 from bridge.storage.database import Database, Row, Value
+from bridge.storage.early import Early, all_kept, keep, sooner
 from bridge.storage.migrate import migrate, packaged
 from bridge.storage.sqlite import Sqlite
 
@@ -90,6 +92,7 @@ class Keystore:
         self._random = random
         self._keys: dict[str, KeyRow] = {}
         self._buckets: dict[date, BucketKey] = {}
+        self._early: dict[tuple[str, str], Early] = {}
         self._making = asyncio.Lock()
         self._slack = False
 
@@ -161,6 +164,7 @@ class Keystore:
         ):
             on = date.fromisoformat(day)
             self._buckets[on] = BucketKey.unwrapped(on, wrapped, self._node_key)
+        self._early = {(row.side, row.id): row for row in await all_kept(self._database)}
         # A node that stopped between destroying a key and rewriting the file makes up for it here.
         await self._database.vacuum()
 
@@ -270,11 +274,33 @@ class Keystore:
                         "update buckets set wrapped = null, destroyed_at = ? where day < ? and wrapped is not null",
                         (millis(self._clock.now()), before.isoformat()),
                     )
+                await unit.execute("delete from early where day < ?", (before.isoformat(),))
+            self._early = {name: row for name, row in self._early.items() if row.day >= before.isoformat()}
             # By the days in memory, not by the rows: a call that was cancelled here is completed by the next.
             for day in [day for day in self._buckets if day < before]:
                 self._buckets.pop(day).destroy()
             await self._wipe()
             return [date.fromisoformat(day) for (day,) in rows]
+
+    # What ends before its day.
+
+    async def end_early(self, rows: Iterable[Early]) -> None:
+        """Remember, until their days are over, what ends sooner; what is known of one is joined to what is new."""
+        async with self._making:
+            fresh = list(rows)
+            # If we stop here, nothing is remembered, and the data still says that it is to be.
+            async with self._database.transaction() as unit:
+                await keep(unit, fresh)
+            for row in fresh:
+                self._early[row.side, row.id] = sooner(self._early.get((row.side, row.id)), row)
+
+    def ended(self, side: str, name: str) -> Early | None:
+        """Whether, and when, something was to end before its day."""
+        return self._early.get((side, name))
+
+    def ended_early(self) -> list[Early]:
+        """All that was to end before its day, as long as that day is not over."""
+        return list(self._early.values())
 
     def days(self) -> list[date]:
         """The days that have a key, in order."""
@@ -288,6 +314,7 @@ class Keystore:
         """Let go of the file and of the keys in memory. Twice is fine."""
         self._keys = {}
         self._buckets = {}
+        self._early = {}
         await self._database.close()
 
     async def _wipe(self) -> None:

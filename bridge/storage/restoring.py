@@ -5,18 +5,19 @@ mark is the present, keys whose time is over are destroyed, and a note in it mak
 it opens a door.
 """
 
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bridge.clock import millis
-from bridge.errors import Misconfigured
-from bridge.storage import counters, open_database
+from bridge.errors import BridgeError, Misconfigured
+from bridge.storage import counters, early, open_database
 from bridge.storage.database import Database, Transaction
 from bridge.storage.migrate import migrate, packaged
 from bridge.storage.sqlite import Sqlite, examine
 
-__all__ = ["NOTE", "Keys", "drop_note", "examine", "note", "settle_data", "settle_keystore"]
+__all__ = ["NOTE", "Keys", "carry_over", "drop_note", "examine", "note", "settle_data", "settle_keystore"]
 
 NOTE: Final = "restored"
 """Fact that a restored database carries until the node has deleted what was due."""
@@ -92,6 +93,33 @@ async def settle_keystore(path: Path, *, today: date, now: datetime, version: st
     finally:
         await database.close()
     return Keys(str(meta[0]), days, keys)
+
+
+async def carry_over(data: Path, keystore: Path, *, now: datetime, version: str) -> int:
+    """Tell a node's keystore what its present data says ends early, before older data takes its place; how many.
+
+    The running node does so within a second; this is for what it was stopped in. Needs no node key.
+    """
+    if not (data.exists() and keystore.exists() and await examine(keystore)):
+        return 0
+    rows: list[early.Early] = []
+    with suppress(BridgeError):  # what is damaged says nothing; it is what the restore is for
+        old = await Sqlite.open(data)
+        try:
+            rows = await early.waiting(old, 1_000_000) if early.TABLE in await old.tables() else []
+        finally:
+            await old.close()
+    if not rows:
+        return 0
+    database = await Sqlite.open(keystore)
+    try:
+        await migrate(database, packaged("keystore"), at=now, version=version)
+        # If we stop here, both files are as they were.
+        async with database.transaction() as tx:
+            await early.keep(tx, rows)
+    finally:
+        await database.close()
+    return len(rows)
 
 
 async def note(database: Database) -> str | None:

@@ -40,7 +40,10 @@ class Ending(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Where and until when the key of an alert is kept; `key` is `seq` of the inbox, `id` of a sent alert."""
+    """Where and until when the key of an alert is kept; `key` is `seq` of the inbox, `id` of a sent alert.
+
+    `message_id` is that of what was received, None for what was sent.
+    """
 
     key: Any
     alert_id: str
@@ -48,6 +51,7 @@ class Kept(NamedTuple):
     retain_until: int
     bucket_day: str
     wrapped_key: bytes
+    message_id: bytes | None = None
 
 
 class Hold(NamedTuple):
@@ -117,6 +121,51 @@ async def purge_inbox(tx: Transaction, rows: Iterable[tuple[int, str, int]]) -> 
     )
 
 
+async def wrapped(tx: Transaction, seqs: Sequence[int]) -> dict[int, bytes]:
+    """The wrapped keys of received alerts that have one."""
+    rows = await tx.fetch(
+        f"select seq, wrapped_key from inbox where seq in ({_among(len(seqs))}) and wrapped_key is not null", tuple(seqs)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+class Live(NamedTuple):
+    """An alert that is kept, as it is found by what the keystore knows of it."""
+
+    key: Any
+    name: str
+    alert_id: str
+    retain_until: int
+    bucket_day: str
+    wrapped_key: bytes
+    withdrawn_at: int | None
+
+
+async def live(db: Database | Transaction, side: str, names: Sequence[str]) -> list[Live]:
+    """Which of these (messages that came, or alerts that were sent) are kept here, and how."""
+    if side == "received":
+        rows = await db.fetch(
+            "select seq, message_id, alert_id, retain_until, bucket_day, wrapped_key, withdrawn_at from inbox"
+            f" where purged_at is null and wrapped_key is not null and message_id in ({_among(len(names))})",
+            tuple(bytes.fromhex(name) for name in names),
+        )
+        return [Live(row[0], row[1].hex(), *row[2:]) for row in rows]
+    rows = await db.fetch(
+        "select id, id, id, retain_until, bucket_day, wrapped_key, withdrawn_at from alerts"
+        f" where purged_at is null and wrapped_key is not null and id in ({_among(len(names))})",
+        tuple(names),
+    )
+    return [Live(*row) for row in rows]
+
+
+async def by_seq(tx: Transaction, seqs: Sequence[int]) -> list[Due]:
+    """Received alerts that are not deleted, by their numbers."""
+    rows = await tx.fetch(
+        f"select {_DUE} from inbox where purged_at is null and seq in ({_among(len(seqs))})", tuple(seqs)
+    )
+    return [Due(*row) for row in rows]
+
+
 async def deleted(tx: Transaction, alert_ids: Sequence[str]) -> set[tuple[str, str]]:
     """Which of these received alerts were here and are deleted: (alert id, partner)."""
     if not alert_ids:
@@ -128,8 +177,8 @@ async def deleted(tx: Transaction, alert_ids: Sequence[str]) -> set[tuple[str, s
     return {(row[0], row[1]) for row in rows}
 
 
-async def mark_withdrawn(tx: Transaction, seqs: Iterable[int], now: int, reason: str) -> None:
-    """The sender has withdrawn these: marked at once, whatever holds them."""
+async def mark_withdrawn(tx: Transaction, seqs: Iterable[int], now: int, reason: str | None) -> None:
+    """The sender has withdrawn these: marked at once, whatever holds them. `reason` None: not known here any more."""
     await tx.executemany(
         "update inbox set withdrawn_at = coalesce(withdrawn_at, ?), withdrawn_because = coalesce(withdrawn_because, ?),"
         " version = version + 1 where seq = ?",
@@ -258,13 +307,14 @@ async def later_than(
     table, key, began = _SIDES[side]
     until, seq = after
     rows = await db.fetch(
-        f"select {key}, {'alert_id' if side == 'received' else 'id'}, {began}, retain_until, bucket_day, wrapped_key, seq"
+        f"select {key}, {'alert_id' if side == 'received' else 'id'}, {began}, retain_until, bucket_day, wrapped_key,"
+        f" {'message_id' if side == 'received' else 'null'}, seq"
         f" from {table} where purged_at is null and retention = ? and retain_until >= ? and retain_until < ?"
         f" and (retain_until > ? or seq > ?) and retain_until > {began} + ? order by retain_until, seq limit ?",
         (retention, until, held, until, seq, kept, limit),
     )
-    found = [Kept(*row[:6]) for row in rows]
-    return found, ((rows[-1][3], rows[-1][6]) if rows else after)
+    found = [Kept(*row[:7]) for row in rows]
+    return found, ((rows[-1][3], rows[-1][7]) if rows else after)
 
 
 async def move(

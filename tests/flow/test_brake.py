@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from county import EPOCH, County, alert
+from county import EPOCH, County, alert, own
 
 from bridge.errors import Rejected
 from bridge.nodes.retain import ASK_EVERY
@@ -293,3 +293,35 @@ async def test_an_envelope_whose_time_is_over_by_a_doubtful_clock_is_taken_when_
     await county.settle(limit=600)
     assert await county.statuses(JCP, done.id) == {MASH: "received"}
     assert len(await inbox.find(county[MASH].database, done.id)) == 1
+
+
+@pytest.mark.parametrize("days", [40, -400])
+async def test_keys_and_descriptor_that_a_wrong_clock_made_are_made_again_once_it_is_believed(
+    county: County, days: int
+) -> None:
+    await county.add(JCP, MASH)
+    await county.stop(MASH)
+    county.clock.jump(days=days, wall_only=True)
+    await county.start(MASH)
+    await county[MASH].rotate.rotate("a hasty administrator")
+    await county.sleep(seconds=10)
+    county.clock.jump(days=-days, wall_only=True)
+    await county[MASH].retain.tick()
+    assert await county[MASH].retain.release_brake("A")
+    await county.sleep(seconds=10)
+    now = county.clock.now()
+    held = own(county[MASH])
+    assert held.issued <= now < held.issued + timedelta(hours=1)
+    known = county[JCP].book.get(MASH)
+    assert known is not None
+    assert known.descriptor.seq == held.seq, "partners have it"
+    done = await county.send(JCP, alert())
+    await county.settle()
+    assert (await county.statuses(JCP, done.id))[MASH] == "received"
+    assert county.events(JCP) == {}
+    county.clock.jump(days=31)
+    for name in (JCP, MASH):
+        await county[name].retain.tick()
+        await county[name].rotate.tend()
+    assert any(key.valid(county.clock.now() + timedelta(days=8)) and key.not_before <= county.clock.now()
+               for key in own(county[MASH]).sealing_keys), "there is always one in force"  # fmt: skip
