@@ -75,6 +75,7 @@ from bridge.nodes.backup import Backup
 from bridge.nodes.bell import Bell
 from bridge.nodes.checkpoint import Checkpoint, Progress
 from bridge.nodes.deliver import Deliver, Schedule
+from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import Lease
@@ -92,6 +93,7 @@ from bridge.nodes.subscribe import Subscribe
 from bridge.nodes.transport import Call, Post, Poster, Transport, url_refusal
 from bridge.nodes.watch import Watch
 from bridge.nodes.withdraw import Withdraw
+from bridge.nodes.withhold import Withhold
 from bridge.nodes.witness import Witness
 from bridge.partners import Contact, Partner, State, freshness
 from bridge.retention import Classes, shortened
@@ -365,7 +367,10 @@ class Node:
             name_of=self._name_of,
             viewed=views.record,
             shown=self.address.shown,
+            clock=clock,
         )
+        self.drafts = Drafts(database=database, contents=contents, clock=clock)
+        self.withhold = Withhold(database=database, contents=contents, classes=self.classes, clock=clock)
         functions = tuple(vocabulary.function(each) or each for each in settings.node.functions)
         self.admit = Admit(
             database=database, clock=clock, exercise=settings.node.exercise, functions=functions
@@ -800,6 +805,14 @@ class Node:
                 retain=self.retain,
                 recall=Recall(database=self.database),
                 verify=lambda: self.checkpoint.verify(lambda _step, _done, _all: None),
+                submit=self.submit,
+                follow=self.follow,
+                withdraw=self.withdraw,
+                address=self.address,
+                drafts=self.drafts,
+                withhold=self.withhold,
+                places=lambda: self._places,
+                bell=self.bell,
                 organisation=self._organisation(),
                 clock=self.clock,
                 metrics=self.metrics,

@@ -7,17 +7,21 @@ import msgspec
 
 from bridge import wire
 from bridge.alerts import Alert, Carried, CarriedHome
-from bridge.clock import millis, moment
+from bridge.audit import Event
+from bridge.clock import Clock, millis, moment
 from bridge.errors import Rejected
 from bridge.nodes.address import Leg
 from bridge.receipts import PLAIN, STATUSES, Statement, Status, refusal, summary
 from bridge.remarks import Remark
-from bridge.storage import receipts, remarks, sent
+from bridge.storage import audit, receipts, remarks, sent
 from bridge.storage.contents import Contents
 from bridge.storage.database import Database
 from bridge.storage.retention import is_held
 from bridge.storage.sent import REROUTED
 from bridge.storage.settlement import Detail
+
+Reader = sent.Reader
+"""Whose alerts somebody may read: their own, and those of their teams."""
 
 
 class Recipient(msgspec.Struct, frozen=True):
@@ -124,18 +128,22 @@ class Follow:
         name_of: Callable[[str], str],
         viewed: Callable[[str, str, str], Awaitable[None]],
         shown: Callable[[Carried, Sequence[sent.Message], sent.Alert], tuple[Leg, ...]],
+        clock: Clock,
     ) -> None:
         self._db = database
         self._contents = contents
         self._name_of = name_of
         self._viewed = viewed
         self._shown = shown
+        self._clock = clock
 
     async def page(
         self, before: int | None, limit: int, *, team: str | None = None, since: datetime | None = None
     ) -> Page:
         """At most `limit` sent alerts, newest first, numbered below `before`; of one team, or sent since a time."""
-        rows = await sent.alerts(self._db, before, limit, team, None if since is None else millis(since))
+        return await self._page(await sent.alerts(self._db, before, limit, team, None if since is None else millis(since)))
+
+    async def _page(self, rows: Sequence[sent.Alert]) -> Page:
         by_alert: dict[str, list[sent.Message]] = {}
         for message in await sent.messages_of(self._db, [row.id for row in rows]):
             by_alert.setdefault(message.alert_id or "", []).append(message)
@@ -179,6 +187,40 @@ class Follow:
         """Raises Rejected `not-found` unless the alert is the team's; None is everybody's."""
         if team is not None and (await self._found(ref))[0].team != team:
             raise not_found()
+
+    async def readable(self, reader: Reader, before: int | None, limit: int, *, own: bool = False) -> Page:
+        """At most `limit` alerts that somebody may read, newest first; `own` leaves out what colleagues sent."""
+        return await self._page(await sent.readable(self._db, reader, before, limit, own=own))
+
+    async def in_need(self, reader: Reader, limit: int, *, own: bool = False) -> Page:
+        """At most `limit` alerts that need their sender: refused, not theirs, not delivered, not read, or held."""
+        return await self._page(await sent.in_need(self._db, reader, limit, own=own))
+
+    async def needs(self, alert_id: str) -> bool:
+        """Whether an alert needs its sender, as :meth:`in_need` lists it."""
+        return await sent.needs(self._db, alert_id)
+
+    async def for_reader(self, ref: str, reader: Reader) -> str:
+        """The id of an alert that somebody may read. Raises Rejected `not-found`, whether it is not there or not theirs."""
+        row = await sent.alert(self._db, ref)
+        if row is None or not (row.actor == reader.actor or reader.teams is None or row.team in reader.teams):
+            raise not_found()
+        return row.id
+
+    async def pulse(self, alert_id: str) -> str:
+        """A word that is another one whenever anything about an alert has changed."""
+        return "-".join(str(each) for each in await sent.pulse(self._db, alert_id))
+
+    async def attend(self, alert_id: str, actor: str) -> None:
+        """Record that somebody dealt with what needed them; what happens later needs them again."""
+        now = millis(self._clock.now())
+        async with self._db.transaction() as tx:
+            await sent.attend(tx, alert_id, now)
+            await audit.append(tx, [Event("alert:attended", actor, alert_id)], now)
+
+    async def printed(self, alert_id: str, actor: str) -> None:
+        """Record that somebody asked for a sheet of paper with the alert on it, before it is given."""
+        await self._viewed("alert:printed", actor, alert_id)
 
     async def receipts(self, ref: str) -> list[Document]:
         """Every receipts document about an alert, the exact signed bytes in base64, oldest first."""

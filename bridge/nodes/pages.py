@@ -10,11 +10,18 @@ from dataclasses import dataclass
 
 from bridge.clock import Clock
 from bridge.metrics import Metrics
+from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import Admit
+from bridge.nodes.bell import Bell
+from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Enrol
+from bridge.nodes.follow import Follow
 from bridge.nodes.recall import Recall
 from bridge.nodes.retain import Retain
 from bridge.nodes.sign_in import SignIn
+from bridge.nodes.submit import Submit
+from bridge.nodes.withdraw import Withdraw
+from bridge.nodes.withhold import Withhold
 from bridge.web import passkeys
 from bridge.web.admin.keeping import Keeping
 from bridge.web.admin.log import Log, Verify
@@ -26,6 +33,10 @@ from bridge.web.admin.team import Team
 from bridge.web.admin.tokens import Tokens
 from bridge.web.doorstep import Doorstep
 from bridge.web.help import Help
+from bridge.web.live import Live
+from bridge.web.send.decide import KeepBack
+from bridge.web.send.sent import SentAlerts
+from bridge.web.send.write import Write
 from bridge.web.shell import House, Shell
 from bridge.web.single_sign_on import Organisation
 
@@ -42,6 +53,14 @@ class Parts:
     retain: Retain
     recall: Recall
     verify: Verify | None
+    submit: Submit
+    follow: Follow
+    withdraw: Withdraw
+    address: Address
+    drafts: Drafts
+    withhold: Withhold
+    places: Callable[[], Places]
+    bell: Bell
     organisation: tuple[str, Organisation] | None
     clock: Clock
     metrics: Metrics
@@ -53,11 +72,30 @@ class Parts:
 def rooms(parts: Parts) -> list[object]:
     """Every room of pages."""
     with_passkeys = passkeys.usable(parts.house.url)
+    live = Live(bell=parts.bell, sign_in=parts.sign_in, clock=parts.clock)
     made: list[object] = [
         Doorstep(
             parts.sign_in,
             passkeys=with_passkeys,
             organisation=parts.organisation[0] if parts.organisation else "",
+        ),
+        Write(
+            submit=parts.submit,
+            address=parts.address,
+            drafts=parts.drafts,
+            follow=parts.follow,
+            places=parts.places,
+            own=parts.office.own,
+            partner=parts.office.partner,
+        ),
+        KeepBack(withhold=parts.withhold, drafts=parts.drafts),
+        SentAlerts(
+            follow=parts.follow,
+            submit=parts.submit,
+            withdraw=parts.withdraw,
+            live=live,
+            places=parts.places,
+            own=parts.office.own,
         ),
         Overview(office=parts.office, sign_in=parts.sign_in, retain=parts.retain),
         Partners(office=parts.office, enrol=parts.enrol, sign_in=parts.sign_in, recall=parts.recall),

@@ -36,7 +36,7 @@ from bridge.retention import (
     warning_due,
     withdrawn_until,
 )
-from bridge.storage import audit, counters, early, inbox, outbox, remarks, retention, sent, settlement
+from bridge.storage import audit, counters, decisions, drafts, early, inbox, outbox, remarks, retention, sent, settlement
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.early import RECEIVED, SENT, Early
@@ -245,7 +245,8 @@ class Retain:
             await self._drop_hold_keys()
             received = await self._purge_inbox(now, last)
             sent_ = await self._purge_sent(now, last)
-            if received or sent_ or days:
+            begun = await self._forget_unsent(now)
+            if received or sent_ or days or begun:
                 await self._db.truncate()
                 log.info("purged", count=received + sent_, days=len(days))
             await self._look_at_holds(now)
@@ -295,6 +296,13 @@ class Retain:
             return len(ids)
 
         return await self._by_units(some, last)
+
+    async def _forget_unsent(self, now: datetime) -> int:
+        """Delete drafts and decisions not to send whose time is over; how many. If we stop here, the next run does it."""
+        if not (await drafts.over(self._db, millis(now)) or await decisions.over(self._db, millis(now))):
+            return 0
+        async with self._db.transaction() as tx:
+            return await drafts.forget(tx, millis(now)) + await decisions.forget(tx, millis(now), MOST_AT_ONCE)
 
     async def _by_units(self, some: Callable[[int], Awaitable[int]], last: float) -> int:
         """Delete unit by unit until nothing is left or the turn is over, each as large as goes in `UNIT`; how many."""

@@ -459,6 +459,16 @@ class SignIn:
             held=msgspec.json.decode(session.held, type=dict[str, Any]) if session.held else {},
         )
 
+    async def still(self, visitor: Visitor, may: May) -> bool:
+        """Whether a session is in force, unlocked, and its account still has a permission. It does not count as use."""
+        found = await rows.session(self._db, visitor.digest)
+        if found is None:
+            return False
+        session, row = found
+        over = accounts.over(self._clock.now(), seen=moment(session.seen_at), expires=moment(session.expires_at))
+        allowed = may in accounts.permissions(_read(row.roles))
+        return not over and row.state == ACTIVE and session.locked_at is None and allowed
+
     async def hold(self, visitor: Visitor, held: dict[str, Any]) -> None:
         """Keep a few words with the session until the next page: never anything that people wrote."""
         async with self._db.transaction() as tx:

@@ -6,7 +6,7 @@ the alert, its messages and the audit record. Only after that unit is durable do
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
@@ -103,25 +103,51 @@ class Submit:
         the same body gives the first result again; with another body Rejected `idempotency-conflict`; while the
         first is under way `in-flight`. Raises also what `Address.plan` raises.
         """
-        if idempotency_key is None:
-            return await self._send(body, actor, None, team)
-        held = (actor, idempotency_key)
+        return await self._once(actor, idempotency_key, body, lambda: self._send(body, actor, idempotency_key, team))
+
+    async def first(self, actor: str, idempotency_key: str) -> Sent | None:
+        """What was sent under a key, whatever was in it; None when nothing was. Raises Rejected `in-flight` and `gone`."""
+        if (actor, idempotency_key) in self._in_flight:
+            raise _in_flight()
+        before = await sent.idempotent(self._db, actor, idempotency_key)
+        if before is None:
+            return None
+        row = await sent.alert(self._db, before.alert_id)
+        if row is None:
+            raise _gone()
+        return await self._found(row, repeated=True)
+
+    async def _once(self, actor: str, key: str | None, body: bytes, send: Callable[[], Awaitable[Sent]]) -> Sent:
+        """Send, or give what was sent under this key before. Raises what :meth:`send` says of keys."""
+        if key is None:
+            return await send()
+        held = (actor, key)
         if held in self._in_flight:
-            raise Rejected("in-flight", "The same request is being worked on.", "Ask again in a moment.")
+            raise _in_flight()
         self._in_flight.add(held)
         try:
-            before = await sent.idempotent(self._db, actor, idempotency_key)
-            if before is not None:
-                return await self._again(before, body)
-            return await self._send(body, actor, idempotency_key, team)
+            before = await sent.idempotent(self._db, actor, key)
+            return await send() if before is None else await self._again(before, body)
         finally:
             self._in_flight.discard(held)
 
-    async def correct(self, ref: str, body: bytes, actor: str) -> Sent:
+    async def correct(self, ref: str, body: bytes, actor: str, idempotency_key: str | None = None) -> Sent:
         """Send a corrected alert to everyone who has the one before, and to nobody else; each marks the old one.
 
         It is kept no longer than that one. Raises what :meth:`send` raises, `not-found`, and `wrong-state` when nobody has it any longer.
         """
+
+        async def send() -> Sent:
+            row, plan = await self._correcting(ref, body)
+            return await self._put(plan, body, actor, idempotency_key, corrects=row.id, team=row.team)
+
+        return await self._once(actor, idempotency_key, body, send)
+
+    async def correcting(self, ref: str, body: bytes) -> Plan:
+        """What :meth:`correct` would do, changing nothing. Raises what it raises."""
+        return (await self._correcting(ref, body))[1]
+
+    async def _correcting(self, ref: str, body: bytes) -> tuple[sent.Alert, Plan]:
         row = await sent.alert(self._db, ref)
         if row is None:
             raise Rejected("not-found", "There is no sent alert with this reference.")
@@ -145,8 +171,7 @@ class Submit:
         until = min(plan.kept_until, before.retention.until)
         if not is_held(row.bucket_day):
             until = min(until, date.fromisoformat(row.bucket_day))
-        plan = msgspec.structs.replace(plan, legs=tuple(legs), kept_until=until)
-        return await self._put(plan, body, actor, None, corrects=row.id, team=row.team)
+        return row, msgspec.structs.replace(plan, legs=tuple(legs), kept_until=until)
 
     async def _send(self, body: bytes, actor: str, key: str | None, team: str | None) -> Sent:
         return await self._put(self._address.plan(body), body, actor, key, team=team)
@@ -284,7 +309,7 @@ class Submit:
             )
         row = await sent.alert(self._db, before.alert_id)
         if row is None:
-            raise Rejected("gone", "The alert sent with this key was deleted.")
+            raise _gone()
         return await self._found(row, repeated=True)
 
     async def _found(self, row: sent.Alert, *, repeated: bool) -> Sent:
@@ -393,6 +418,14 @@ class Submit:
         """The content of a sent alert. Raises Rejected `gone` once its key is destroyed."""
         payload = self._contents.open(row.id, row.bucket_day, row.wrapped_key, row.content)
         return msgspec.json.decode(payload, type=Carried)
+
+
+def _in_flight() -> Rejected:
+    return Rejected("in-flight", "The same request is being worked on.", "Ask again in a moment.")
+
+
+def _gone() -> Rejected:
+    return Rejected("gone", "The alert sent with this key was deleted.")
 
 
 def _queued(messages: Iterable[sent.Message]) -> list[Event]:

@@ -31,6 +31,7 @@ class Alert(NamedTuple):
     warned_days: int | None = None
     corrects: str | None = None
     team: str | None = None
+    attended_at: int | None = None
 
 
 class Message(NamedTuple):
@@ -154,6 +155,83 @@ async def alerts(
         ),
     )
     return [Alert(*row) for row in rows]
+
+
+IN_NEED = ("refused", "not_ours", "expired_unread", "undelivered")
+"""Statuses of a message after which its sender must do something; an index holds them."""
+
+
+class Reader(NamedTuple):
+    """Whose alerts may be listed: those that `actor` sent and those of `teams` (None: of every team)."""
+
+    actor: str
+    teams: tuple[str, ...] | None
+
+    def where(self, *, own: bool) -> tuple[str, tuple[str, ...]]:
+        """The condition on rows of `alerts`; `own` leaves out what colleagues sent."""
+        if own:
+            return "actor = ?", (self.actor,)
+        if self.teams is None:
+            return "1 = 1", ()
+        if not self.teams:
+            return "actor = ?", (self.actor,)
+        return f"(actor = ? or team in ({_among(len(self.teams))}))", (self.actor, *self.teams)
+
+
+async def readable(
+    db: Database | Transaction, reader: Reader, before: int | None, limit: int, *, own: bool = False
+) -> list[Alert]:
+    """Newest first: at most `limit` alerts that somebody may read, numbered below `before`."""
+    where, values = reader.where(own=own)
+    rows = await db.fetch(
+        f"select {_ALERT} from alerts where {where} and seq < ? order by seq desc limit ?",
+        (*values, before if before is not None else 2**62, limit),
+    )
+    return [Alert(*row) for row in rows]
+
+
+_NEEDY = (
+    "select a.seq from messages m join alerts a on a.id = m.alert_id"
+    # Literal, so that the index is seen to hold them.
+    f" where m.status in ({', '.join(repr(status) for status in IN_NEED)}) and m.type <> 'withdraw'"
+    f" and coalesce(m.code, '') <> '{REROUTED}' and m.status_at > coalesce(a.attended_at, 0) and a.withdrawn_at is null"
+    " union select a.seq from messages m join alerts a on a.id = m.alert_id"
+    " where m.partner is null and m.settled_at is null and m.type <> 'withdraw'"
+    " and m.created_at > coalesce(a.attended_at, 0) and a.withdrawn_at is null"
+)
+
+
+async def in_need(db: Database | Transaction, reader: Reader, limit: int, *, own: bool = False) -> list[Alert]:
+    """Alerts of which some part was not taken, or has nobody to go to, since somebody last said that it was dealt with.
+
+    Newest first, at most `limit`; none that is withdrawn.
+    """
+    where, values = reader.where(own=own)
+    rows = await db.fetch(
+        f"select {_ALERT} from alerts where seq in ({_NEEDY}) and {where} order by seq desc limit ?", (*values, limit)
+    )
+    return [Alert(*row) for row in rows]
+
+
+async def needs(db: Database | Transaction, alert_id: str) -> bool:
+    """Whether :func:`in_need` has this alert."""
+    return await db.fetch_one(f"select 1 from alerts where id = ? and seq in ({_NEEDY})", (alert_id,)) is not None
+
+
+async def attend(tx: Transaction, alert_id: str, now: int) -> None:
+    """Somebody says that what needed the sender of this alert is dealt with."""
+    await tx.execute("update alerts set attended_at = ? where id = ?", (now, alert_id))
+
+
+async def pulse(db: Database | Transaction, alert_id: str) -> tuple[int, ...]:
+    """Numbers that change whenever anything about an alert does: messages, statements, and when they last moved."""
+    row = await db.fetch_one(
+        "select count(*), coalesce(max(m.status_at), 0), coalesce(max(m.settled_at), 0),"
+        " (select count(*) from statements s where s.message_id in (select id from messages where alert_id = ?))"
+        " from messages m where m.alert_id = ?",
+        (alert_id, alert_id),
+    )
+    return tuple(row or ())
 
 
 async def messages_of(db: Database | Transaction, alert_ids: Sequence[str]) -> list[Message]:

@@ -121,12 +121,14 @@ def environment() -> jinja2.Environment:
         lasting=words.lasting,
         listed=words.listed,
         functions=words.functions,
+        capitalize_first=lambda text: f"{text[:1].upper()}{text[1:]}",
         spoken=lambda text: texts.spoken(text) if text else "",
     )
     made.globals.update(
         asset=address,
         brand=BRAND,
         label=words.label,
+        percent=words.percent,
         qr=qr,
         recent=words.recent,
         several=texts.several,

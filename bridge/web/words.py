@@ -73,6 +73,12 @@ def listed(parts: Iterable[Any]) -> str:
     return _("%(first)s and %(last)s", first=", ".join(words[:-1]), last=words[-1])
 
 
+def percent(share: float) -> str:
+    """A share from 0 to 1: "83%", "under 1%"."""
+    whole = round(share * 100)
+    return f"{whole}%" if whole else _("under 1%")
+
+
 def label(table: str, code: Any) -> str:
     """What a code of the vocabulary is called; the code itself when it is not known here."""
     found = vocabulary.TABLES.get(table)

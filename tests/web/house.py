@@ -198,14 +198,14 @@ class House:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, settings: Settings, clock: Watch | None = None, host: str = "127.0.0.1"
+    directory: Path, settings: Settings, clock: Watch | None = None, host: str = "127.0.0.1", call: Any = nobody_answers
 ) -> AsyncIterator[House]:
     """The node in `directory` at work at a free port of this machine; its url says the same host and port."""
     clock = clock or Watch()
     waiting = socket.create_server(("127.0.0.1", 0))
     base = f"http://{host}:{waiting.getsockname()[1]}"
     settings = msgspec.structs.replace(settings, node=msgspec.structs.replace(settings.node, url=base))
-    node = await Node.open(directory, settings, clock=clock, call=nobody_answers)
+    node = await Node.open(directory, settings, clock=clock, call=call)
     runner = None
     try:
         app = node.application(node.bearer)

@@ -1,0 +1,2 @@
+// Opens the browser's own print window; without scripts the page says how.
+window.print()
