@@ -98,5 +98,7 @@ def explained(codes: tuple[str, ...]) -> tuple[Ground, ...]:
     for code in codes:
         known = vocabulary.gateway(code)
         meaning = known.meaning if known else ""
-        found.append(Ground(code, BECAUSE.get(code) or (meaning[:1].lower() + meaning[1:] if meaning else code)))
+        found.append(
+            Ground(code, BECAUSE.get(code) or (meaning[:1].lower() + meaning[1:] if meaning else code))
+        )
     return tuple(found)

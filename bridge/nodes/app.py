@@ -808,6 +808,7 @@ class Node:
                 submit=self.submit,
                 follow=self.follow,
                 withdraw=self.withdraw,
+                ask=self.ask,
                 address=self.address,
                 drafts=self.drafts,
                 withhold=self.withhold,

@@ -64,7 +64,15 @@ class Drafts:
         day = until.astimezone(UTC).date()
         key, wrapped = await self._contents.new(draft_id, day)
         row = drafts.Draft(
-            draft_id, account, purpose, once, millis(now), millis(until), day.isoformat(), wrapped, key.seal(CONTENT, content)
+            draft_id,
+            account,
+            purpose,
+            once,
+            millis(now),
+            millis(until),
+            day.isoformat(),
+            wrapped,
+            key.seal(CONTENT, content),
         )
         # If we stop here, what was kept before is still there.
         async with self._db.transaction() as tx:

@@ -193,7 +193,7 @@ class Follow:
         return await self._page(await sent.readable(self._db, reader, before, limit, own=own))
 
     async def in_need(self, reader: Reader, limit: int, *, own: bool = False) -> Page:
-        """At most `limit` alerts that need their sender: refused, not theirs, not delivered, not read, or held."""
+        """At most `limit` alerts that need their sender: refused, not theirs, not delivered, not read, held, or asked about."""
         return await self._page(await sent.in_need(self._db, reader, limit, own=own))
 
     async def needs(self, alert_id: str) -> bool:

@@ -12,6 +12,7 @@ from bridge.clock import Clock
 from bridge.metrics import Metrics
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import Admit
+from bridge.nodes.ask import Ask
 from bridge.nodes.bell import Bell
 from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Enrol
@@ -56,6 +57,7 @@ class Parts:
     submit: Submit
     follow: Follow
     withdraw: Withdraw
+    ask: Ask
     address: Address
     drafts: Drafts
     withhold: Withhold
@@ -93,6 +95,7 @@ def rooms(parts: Parts) -> list[object]:
             follow=parts.follow,
             submit=parts.submit,
             withdraw=parts.withdraw,
+            ask=parts.ask,
             live=live,
             places=parts.places,
             own=parts.office.own,

@@ -31,7 +31,8 @@ async def save(tx: Transaction, row: Draft) -> None:
 async def find(db: Database | Transaction, account: str, purpose: str, now: int) -> Draft | None:
     """An account's draft for a purpose, unless its time is over."""
     row = await db.fetch_one(
-        f"select {_DRAFT} from drafts where account = ? and purpose = ? and expires_at > ?", (account, purpose, now)
+        f"select {_DRAFT} from drafts where account = ? and purpose = ? and expires_at > ?",
+        (account, purpose, now),
     )
     return None if row is None else Draft(*row)
 
@@ -39,7 +40,8 @@ async def find(db: Database | Transaction, account: str, purpose: str, now: int)
 async def drop(tx: Transaction, account: str, purpose: str, once: str | None = None) -> int:
     """Delete a draft; with `once`, only if it is still that one. How many went."""
     return await tx.execute(
-        "delete from drafts where account = ? and purpose = ? and once = coalesce(?, once)", (account, purpose, once)
+        "delete from drafts where account = ? and purpose = ? and once = coalesce(?, once)",
+        (account, purpose, once),
     )
 
 

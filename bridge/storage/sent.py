@@ -198,11 +198,15 @@ _NEEDY = (
     " union select a.seq from messages m join alerts a on a.id = m.alert_id"
     " where m.partner is null and m.settled_at is null and m.type <> 'withdraw'"
     " and m.created_at > coalesce(a.attended_at, 0) and a.withdrawn_at is null"
+    " union select a.seq from remarks r join alerts a on a.id = r.alert_id"
+    " where r.side = 'sent' and r.kind = 'question' and r.content is not null and r.at > coalesce(a.attended_at, 0)"
+    " and a.withdrawn_at is null and not exists (select 1 from remarks x where x.question = r.id and x.question is not null)"
 )
 
 
 async def in_need(db: Database | Transaction, reader: Reader, limit: int, *, own: bool = False) -> list[Alert]:
-    """Alerts of which some part was not taken, or has nobody to go to, since somebody last said that it was dealt with.
+    """Alerts of which some part was not taken or has nobody to go to, or about which somebody asks, and nobody has said
+    since that it is dealt with.
 
     Newest first, at most `limit`; none that is withdrawn.
     """
@@ -227,9 +231,10 @@ async def pulse(db: Database | Transaction, alert_id: str) -> tuple[int, ...]:
     """Numbers that change whenever anything about an alert does: messages, statements, and when they last moved."""
     row = await db.fetch_one(
         "select count(*), coalesce(max(m.status_at), 0), coalesce(max(m.settled_at), 0),"
-        " (select count(*) from statements s where s.message_id in (select id from messages where alert_id = ?))"
+        " (select count(*) from statements s where s.message_id in (select id from messages where alert_id = ?)),"
+        " (select count(*) from remarks where side = 'sent' and alert_id = ?)"
         " from messages m where m.alert_id = ?",
-        (alert_id, alert_id),
+        (alert_id, alert_id, alert_id),
     )
     return tuple(row or ())
 

@@ -44,14 +44,18 @@ class Live:
         """
         who = visit.who
         if self._open[who.id] >= STREAMS:
-            raise Rejected("too-many", "Too many pages are open.", "Close some of them, or load the page again.")
+            raise Rejected(
+                "too-many", "Too many pages are open.", "Close some of them, or load the page again."
+            )
         self._open[who.id] += 1
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         visit.headers(answer)
         try:
             await answer.prepare(visit.request)
             await _write(answer, b"retry: 3000\n\n")
-            await self._go_on(visit, may, answer, visit.request.headers.get("Last-Event-ID", mark)[:100], look)
+            await self._go_on(
+                visit, may, answer, visit.request.headers.get("Last-Event-ID", mark)[:100], look
+            )
         except (ConnectionResetError, TimeoutError):
             pass  # the reader left, or reads nothing
         finally:

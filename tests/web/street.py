@@ -64,7 +64,7 @@ class Street:
 
 
 def once_of(text: str) -> str:
-    return text.split('name="once" value="')[1].split('"')[0]
+    return text.split('name="once" value="')[1].split('"', maxsplit=1)[0]
 
 
 @asynccontextmanager

@@ -54,6 +54,7 @@ GET  /sent/{ref}/live                  send
 GET  /sent/{ref}/receipts              send
 POST /sent/{ref}/print                 send
 POST /sent/{ref}/attend                send
+POST /sent/{ref}/answer                send
 GET  /sent/{ref}/withdraw              send
 POST /sent/{ref}/withdraw              send
 GET  /sent/{ref}/send-on               send

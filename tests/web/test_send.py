@@ -307,6 +307,35 @@ async def test_what_needs_the_sender_comes_first_until_it_is_dealt_with(street: 
     assert "needs you" not in (await worker.get("/sent")).words
 
 
+async def test_a_question_from_the_home_area_is_answered_once_and_stands_first_until_then(street: Street) -> None:
+    worker = await street.jobcentre.someone("sender")
+    ref = await street.sent(worker)
+    await said(worker, ref, "Croydon safeguarding hub: Delivered")
+    await street.hub.node.ask.ask(ref, "Which school is on the <b>blazer</b>?", "person:desk")
+    words = await said(worker, ref, "Croydon safeguarding hub asks")
+    assert "1 question waits for your answer" in words
+    assert "Question for you" in (await worker.get("/sent")).words
+    page = await worker.get(f"/sent/{ref}")
+    assert "<b>blazer" not in page.text
+    question = page.text.split('name="question" value="')[1].split('"')[0]
+    assert (await worker.post(f"/sent/{ref}/answer", {"question": question, "text": " "})).errors == [
+        (f"answer-{question}", "Enter your answer")
+    ]
+    assert (await worker.post(f"/sent/{ref}/answer", {"question": "0" * 32, "text": "None of yours"})).status == 404
+    for _twice in range(2):
+        await worker.get(f"/sent/{ref}")
+        seen = await worker.post(f"/sent/{ref}/answer", {"question": question, "text": "A green one, with an oak leaf."})
+    assert seen.words.count("A green one, with an oak leaf.") == 1
+    assert "need you" not in (await worker.get("/sent")).words
+    for _turn in range(100):
+        heard = (await street.hub.node.acknowledge.show(ref)).remarks
+        if any(each.text == "A green one, with an oak leaf." for each in heard):
+            break
+        await asyncio.sleep(0.05)
+    else:
+        raise AssertionError("the answer did not come")
+
+
 async def test_a_list_goes_on_page_by_page(street: Street) -> None:
     worker = await street.jobcentre.someone("sender")
     for _each in range(3):

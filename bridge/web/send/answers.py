@@ -344,20 +344,32 @@ def _answers_of(alert: Alert, now: datetime) -> Answers:
 
 def shown(alert: Alert) -> list[tuple[str, str]]:
     """An alert for its sender to read: heading and text, in the order of the form; what is empty is left out."""
-    answers = _answers_of(alert, datetime.now(UTC)) if alert.event.observed_from is None else _answers_of(alert, alert.event.observed_from)
+    answers = (
+        _answers_of(alert, datetime.now(UTC))
+        if alert.event.observed_from is None
+        else _answers_of(alert, alert.event.observed_from)
+    )
     kinds = ", ".join(label("kind", code) for code in alert.event.kinds)
     rows = [
         (_("What you saw"), seen_text(answers.seen) if alert.event.kinds == (answers.seen,) else kinds),
         (_("Danger now"), _("Yes") if answers.danger else ""),
         *(row for subject in alert.subjects for row in _subject_rows(subject)),
-        (_("When"), alert.event.observed_from.astimezone(LONDON).strftime("%-d %B %Y") if alert.event.observed_from else ""),
+        (
+            _("When"),
+            alert.event.observed_from.astimezone(LONDON).strftime("%-d %B %Y")
+            if alert.event.observed_from
+            else "",
+        ),
         (_("Where you saw it"), answers.place),
         (_("What happened"), answers.happened),
         (_("How you know"), label("how_known", alert.grading.how_known) if alert.grading.how_known else ""),
         (_("Was the person told?"), label("told_person", answers.told) if answers.told else ""),
         (_("Your name"), _("Not to be passed on") if answers.protect else ""),
         (_("What you ask for"), label("ask", answers.ask) if answers.ask else ""),
-        *((label("object_kind", thing.kind), thing.value or thing.description or "") for thing in alert.objects),
+        *(
+            (label("object_kind", thing.kind), thing.value or thing.description or "")
+            for thing in alert.objects
+        ),
     ]
     return [(heading, text) for heading, text in rows if text]
 

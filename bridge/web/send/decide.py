@@ -60,7 +60,9 @@ class KeepBack:
             "send/not.html",
             _("Decide not to send"),
             {
-                "reasons": [(term.code, _(term.label), _(term.meaning)) for term in vocabulary.WITHHELD_REASON.terms],
+                "reasons": [
+                    (term.code, _(term.label), _(term.meaning)) for term in vocabulary.WITHHELD_REASON.terms
+                ],
                 "reviews": [(code, _(text)) for code, text in REVIEWS],
                 "longest": LONGEST,
             },
@@ -85,10 +87,17 @@ class KeepBack:
         await self._drafts.drop(visit.who.id, NEW.purpose)
         return Redirect(f"/send/decisions/{made.id}")
 
-    @page("GET", "/send/decisions/{id}", needs=May.SEND, summary="A decision not to send, and whom to ask about it")
+    @page(
+        "GET",
+        "/send/decisions/{id}",
+        needs=May.SEND,
+        summary="A decision not to send, and whom to ask about it",
+    )
     async def one(self, visit: Visit) -> Answer:
         """For whoever took it alone."""
-        made = next((each for each in await self._withhold.mine(visit.actor) if each.id == visit.path("id")), None)
+        made = next(
+            (each for each in await self._withhold.mine(visit.actor) if each.id == visit.path("id")), None
+        )
         if made is None:
             return Redirect("/send/decisions")
         return Page(

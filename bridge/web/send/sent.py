@@ -16,11 +16,13 @@ from bridge.accounts import May
 from bridge.alerts import Alert
 from bridge.errors import Rejected
 from bridge.nodes.address import Leg, Places, candidate_facts
+from bridge.nodes.ask import Ask
 from bridge.nodes.follow import Follow, Followed, Moment, Row
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.partners import Partner
 from bridge.receipts import REFUSALS, STATUSES, Status
+from bridge.remarks import TEXT_LIMIT
 from bridge.web.forms import Form
 from bridge.web.live import Live
 from bridge.web.send import answers as form_of
@@ -46,7 +48,40 @@ NEXT: Final = {
 SPOKEN: Final = dict(
     zip(
         "ABCDEFGHJKMNPQRSTVWXYZ0123456789",
-        ["Alfa", "Bravo", "Charlie", "Delta", "Echo", "Foxtrot", "Golf", "Hotel", "Juliett", "Kilo", "Mike", "November", "Papa", "Quebec", "Romeo", "Sierra", "Tango", "Victor", "Whiskey", "X-ray", "Yankee", "Zulu", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
+        [
+            "Alfa",
+            "Bravo",
+            "Charlie",
+            "Delta",
+            "Echo",
+            "Foxtrot",
+            "Golf",
+            "Hotel",
+            "Juliett",
+            "Kilo",
+            "Mike",
+            "November",
+            "Papa",
+            "Quebec",
+            "Romeo",
+            "Sierra",
+            "Tango",
+            "Victor",
+            "Whiskey",
+            "X-ray",
+            "Yankee",
+            "Zulu",
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+        ],
         strict=True,
     )
 )
@@ -62,6 +97,7 @@ class SentAlerts:
         follow: Follow,
         submit: Submit,
         withdraw: Withdraw,
+        ask: Ask,
         live: Live,
         places: Callable[[], Places],
         own: Callable[[], Partner],
@@ -69,6 +105,7 @@ class SentAlerts:
         self._follow = follow
         self._submit = submit
         self._withdraw = withdraw
+        self._ask = ask
         self._live = live
         self._places = places
         self._own = own
@@ -107,7 +144,7 @@ class SentAlerts:
                     ("reference", _("Reference")), ("sent", _("Sent")), ("about", _("About")), ("home", _("Home area")),
                     ("state", _("State")), ("needs_you", _("Needs you")), ("kept_until", _("Kept until")),
                 ),
-                [{key: value for key, value in row.items() if key != "states"} for row in rows],
+                [{key: value for key, value in row.items() if key not in {"states", "asked"}} for row in rows],
                 older or None,
             ),
         )  # fmt: skip
@@ -119,32 +156,48 @@ class SentAlerts:
             [{"text": _("Withdrawn"), "colour": "grey", "who": ""}]
             if row.withdrawn
             else [
-                {"text": _(each.label), "colour": STATUSES[Status(each.status)].colour, "who": each.name or ""}
+                {
+                    "text": _(each.label),
+                    "colour": STATUSES[Status(each.status)].colour,
+                    "who": each.name or "",
+                }
                 for each in row.recipients
                 if each.code != "rerouted"
             ]
         )
+        if row.unanswered:
+            states.insert(0, {"text": _("Question for you"), "colour": "orange", "who": ""})
         return {
             "reference": row.reference,
             "sent": row.created,
             "about": ", ".join(form_of.seen_text(kind) for kind in row.kinds) if not deleted else "",
             "home": row.home or ("" if deleted else _("not known")),
-            "state": "; ".join(f"{each['who']}: {each['text']}" if each["who"] else each["text"] for each in states),
+            "state": "; ".join(
+                f"{each['who']}: {each['text']}" if each["who"] else str(each["text"]) for each in states
+            ),
             "states": states,
             "needs_you": needs,
+            "asked": row.unanswered,
             "kept_until": row.kept_until - timedelta(seconds=1),
             "deleted": deleted,
         }
 
     # S4
 
-    @page("GET", "/sent/{ref}", needs=May.SEND, summary="An alert that was sent, and every receipt as it comes")
+    @page(
+        "GET", "/sent/{ref}", needs=May.SEND, summary="An alert that was sent, and every receipt as it comes"
+    )
     async def one(self, visit: Visit) -> Answer:
         """Its reference, how it stands with each recipient, what happens next and by when."""
         followed = await self._shown(visit)
         return await self._page(visit, followed)
 
-    @page("GET", "/sent/{ref}/live", needs=May.SEND, summary="Tell the page of a sent alert when a receipt comes")
+    @page(
+        "GET",
+        "/sent/{ref}/live",
+        needs=May.SEND,
+        summary="Tell the page of a sent alert when a receipt comes",
+    )
     async def live(self, visit: Visit) -> Answer:
         """Says that something changed and with whom; the page then asks for itself again."""
         alert_id = await self._id(visit)
@@ -160,7 +213,12 @@ class SentAlerts:
 
         return await self._live.stream(visit, May.SEND, visit.query("seen", 100) or mark, look)
 
-    @page("GET", "/sent/{ref}/receipts", needs=May.SEND, summary="Every receipt of a sent alert in its exact bytes")
+    @page(
+        "GET",
+        "/sent/{ref}/receipts",
+        needs=May.SEND,
+        summary="Every receipt of a sent alert in its exact bytes",
+    )
     async def receipts(self, visit: Visit) -> Answer:
         """A file; the documents verify offline with `bridge verify`."""
         followed = await self._shown(visit)
@@ -173,7 +231,9 @@ class SentAlerts:
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
-    @page("POST", "/sent/{ref}/print", needs=May.SEND, summary="A sheet of paper with the alert on it; recorded")
+    @page(
+        "POST", "/sent/{ref}/print", needs=May.SEND, summary="A sheet of paper with the alert on it; recorded"
+    )
     async def paper(self, visit: Visit) -> Answer:
         """With marking, who printed it and when, and by when to shred it."""
         await visit.form()
@@ -191,6 +251,25 @@ class SentAlerts:
         visit.flash(_("Noted. It comes back to the top of your list if something else happens."))
         return Redirect(f"/sent/{_ref(visit)}")
 
+    @page("POST", "/sent/{ref}/answer", needs=May.SEND, summary="Answer what a receiving team asked")
+    async def answer(self, visit: Visit) -> Answer:
+        """It goes to the team that asked, and to nobody else; the same answer twice is sent once."""
+        form = await visit.form("question", "text")
+        followed = await self._shown(visit)
+        text = form.text("text", _("Enter your answer"), longest=TEXT_LIMIT, label=_("Your answer"))
+        asked = next(
+            (each for each in followed.remarks if each.id == form.value("question") and not each.ours), None
+        )
+        if asked is None:
+            raise Rejected("not-found", "There is no such question about this alert.")
+        if form.errors:
+            made = await self._page(visit, followed)
+            form.errors = [each._replace(target=f"answer-{asked.id}") for each in form.errors]
+            return Page(made.template, made.title, {**made.values, "answering": asked.id}, form)
+        await self._ask.answer(followed.row.id, text, visit.actor, asked.id)
+        visit.flash(_("Your answer is on its way."))
+        return Redirect(f"/sent/{followed.row.reference}")
+
     # Taking back, sending on
 
     @page("GET", "/sent/{ref}/withdraw", needs=May.SEND, summary="Ask why an alert is taken back")
@@ -198,7 +277,9 @@ class SentAlerts:
         """And say what that does."""
         return await self._withdrawing(visit, Form())
 
-    @page("POST", "/sent/{ref}/withdraw", needs=May.SEND, summary="Take an alert back from everyone who has it")
+    @page(
+        "POST", "/sent/{ref}/withdraw", needs=May.SEND, summary="Take an alert back from everyone who has it"
+    )
     async def take_back(self, visit: Visit) -> Answer:
         """Twice is the same as once."""
         form = await visit.form("reason")
@@ -207,7 +288,9 @@ class SentAlerts:
         if form.errors:
             return await self._withdrawing(visit, form)
         await self._withdraw.withdraw(alert_id, reason, visit.actor)
-        visit.flash(_("The alert is taken back. Everyone who has it is asked to delete it, and says so here."))
+        visit.flash(
+            _("The alert is taken back. Everyone who has it is asked to delete it, and says so here.")
+        )
         return Redirect(f"/sent/{_ref(visit)}")
 
     async def _withdrawing(self, visit: Visit, form: Form) -> Page:
@@ -220,7 +303,9 @@ class SentAlerts:
             form,
         )  # fmt: skip
 
-    @page("GET", "/sent/{ref}/send-on", needs=May.SEND, summary="Ask which area an alert should go to instead")
+    @page(
+        "GET", "/sent/{ref}/send-on", needs=May.SEND, summary="Ask which area an alert should go to instead"
+    )
     async def ask_send_on(self, visit: Visit) -> Answer:
         """What somebody suggested is filled in."""
         followed = await self._shown(visit)
@@ -241,7 +326,10 @@ class SentAlerts:
         code = certain.area.code if certain else form.value("which") if form.value("which") in offered else ""
         if not code:
             if not offered:
-                form.error("area", _("We do not know “%(typed)s”. Check the spelling or choose from the list", typed=text))
+                form.error(
+                    "area",
+                    _("We do not know “%(typed)s”. Check the spelling or choose from the list", typed=text),
+                )
                 return self._sending_on(visit, followed, form)
             form.error("which", _("Select the area you meant"))
             gazetteer = self._places().gazetteer
@@ -309,6 +397,10 @@ class SentAlerts:
                 "needs": needs,
                 "expected": expected(row.created, urgent=row.urgent),
                 "urgent": row.urgent,
+                "remarks": followed.remarks,
+                "answering": "",
+                "blank": Form(),
+                "longest": TEXT_LIMIT,
                 "mark": await self._follow.pulse(row.id),
                 "names": listed(leg["name"] for leg in legs if leg["name"]),
                 "first": visit.now - row.created < timedelta(minutes=5),
@@ -332,8 +424,12 @@ class SentAlerts:
             "colour": "grey" if rerouted else "red" if held else STATUSES[status].colour,
             "waits": "" if held or rerouted else _(NEXT.get(status, "")) if status in NEXT else "",
             "held": held and not rerouted,
-            "bad": not rerouted and (held or status in {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED, Status.EXPIRED_UNREAD}),
-            "can_send_on": not rerouted and (held or status in {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED}),
+            "bad": not rerouted
+            and (
+                held or status in {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED, Status.EXPIRED_UNREAD}
+            ),
+            "can_send_on": not rerouted
+            and (held or status in {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED}),
             "sentence": _(refusal.sentence) if refusal else "",
             "next_step": _(refusal.next_step) if refusal else "",
             "telephone": leg.telephone or "",

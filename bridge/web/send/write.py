@@ -96,7 +96,10 @@ class Write:
         """The text is in the body and never in an address."""
         text = (await visit.body(_ONE_QUERY)).decode(errors="replace")
         found = self._places().gazetteer.suggest(text, SUGGESTIONS)
-        rows = [{"code": each.area.code, "name": each.label, "within": self._within(each.area.code)} for each in found]
+        rows = [
+            {"code": each.area.code, "name": each.label, "within": self._within(each.area.code)}
+            for each in found
+        ]
         return web.Response(body=msgspec.json.encode(rows), content_type="application/json")
 
     @page("POST", "/send/again", needs=May.SEND, summary="Forget what was typed and begin again")
@@ -132,7 +135,12 @@ class Write:
 
     # S3, the check
 
-    @page("GET", "/send/check", needs=May.SEND, summary="Who will receive it, why, and until when; nothing is sent yet")
+    @page(
+        "GET",
+        "/send/check",
+        needs=May.SEND,
+        summary="Who will receive it, why, and until when; nothing is sent yet",
+    )
     async def check(self, visit: Visit) -> Answer:
         """What would happen if it were sent now."""
         return await self._checked(visit, NEW)
@@ -149,7 +157,12 @@ class Write:
         """What was sent, to be corrected."""
         return await self._asked(visit, await self._task(visit))
 
-    @page("POST", "/sent/{ref}/correct", needs=May.SEND, summary="Keep the correction; say what is missing, or go on")
+    @page(
+        "POST",
+        "/sent/{ref}/correct",
+        needs=May.SEND,
+        summary="Keep the correction; say what is missing, or go on",
+    )
     async def answer_correction(self, visit: Visit) -> Answer:
         """Sends nothing."""
         return await self._answered(visit, await self._task(visit))
@@ -164,7 +177,9 @@ class Write:
         """Whom to ring."""
         return self._stopped(visit, await self._task(visit))
 
-    @page("POST", "/sent/{ref}/correct/stop", needs=May.SEND, summary="999 was rung: go on with the correction")
+    @page(
+        "POST", "/sent/{ref}/correct/stop", needs=May.SEND, summary="999 was rung: go on with the correction"
+    )
     async def went_on_correction(self, visit: Visit) -> Answer:
         """Back to the form, or on."""
         return await self._went_on(visit, await self._task(visit))
@@ -174,7 +189,12 @@ class Write:
         """Only when what was typed can mean several."""
         return await self._which(visit, await self._task(visit), Form())
 
-    @page("POST", "/sent/{ref}/correct/area", needs=May.SEND, summary="Keep which area was meant in a correction")
+    @page(
+        "POST",
+        "/sent/{ref}/correct/area",
+        needs=May.SEND,
+        summary="Keep which area was meant in a correction",
+    )
     async def chosen_correction(self, visit: Visit) -> Answer:
         """One of those offered."""
         return await self._chosen(visit, await self._task(visit))
@@ -248,7 +268,9 @@ class Write:
             return await self._onwards(visit, task, form, kept, answers, written)
         resolution = self._resolved(answers.text, visit.now)
         if not resolution.candidates:
-            text = _("We do not know “%(typed)s”. Check the spelling or choose from the list", typed=answers.text)
+            text = _(
+                "We do not know “%(typed)s”. Check the spelling or choose from the list", typed=answers.text
+            )
             form.error("area", f"{text}. {_(resolution.note)}" if resolution.note else text)
             return self._form(visit, task, form, kept)
         if resolution.certain is None and not written.area:
@@ -263,7 +285,9 @@ class Write:
             await self._plan(task, answers, written)
         except Rejected as error:
             pointer = str(error.facts.get("pointer", ""))
-            field = next((name for begins, name in form_of.FIELD_OF.items() if pointer.startswith(begins)), "")
+            field = next(
+                (name for begins, name in form_of.FIELD_OF.items() if pointer.startswith(begins)), ""
+            )
             if not field:
                 raise
             form.error(field, f"{_(error.sentence)} {_(error.hint)}".strip())
@@ -293,7 +317,11 @@ class Write:
 
     def _stopped(self, visit: Visit, task: Task) -> Page:
         own = self._own().descriptor
-        desk = self._local_desk(own.areas[0], visit.now) or (own.contact.desk or own.name, own.contact.telephone, own.contact.hours)
+        desk = self._local_desk(own.areas[0], visit.now) or (
+            own.contact.desk or own.name,
+            own.contact.telephone,
+            own.contact.hours,
+        )
         return Page("send/stop.html", _("Ring 999 now"), {"task": task, "desk": desk})
 
     def _local_desk(self, area: str, now: datetime) -> tuple[str, str, str] | None:
@@ -355,12 +383,18 @@ class Write:
             return Redirect(task.base)
         kept, written, answers = found
         offered = [each.area.code for each in self._resolved(answers.text, visit.now).candidates]
-        chosen = form.choice("area", [*offered, "unknown"], _("Select the area you meant, or that you do not know"))
+        chosen = form.choice(
+            "area", [*offered, "unknown"], _("Select the area you meant, or that you do not know")
+        )
         if form.errors:
             return await self._which(visit, task, form)
-        fields = {name: value for name, value in written.fields.items() if name not in {"area_code", "area_name"}}
+        fields = {
+            name: value for name, value in written.fields.items() if name not in {"area_code", "area_name"}
+        }
         if chosen == "unknown":
-            written = msgspec.structs.replace(written, fields={**fields, "unknown": ("yes",)}, area="", ready=False)
+            written = msgspec.structs.replace(
+                written, fields={**fields, "unknown": ("yes",)}, area="", ready=False
+            )
         else:
             written = msgspec.structs.replace(written, fields=fields, area=chosen, ready=False)
         again = Form(written.fields)
@@ -411,7 +445,9 @@ class Write:
             return Redirect(task.base)
         kept, written, answers = found
         if kept.once != once or not written.ready:
-            visit.flash(_("Your answers have changed since you opened that page. Check them again."), "important")
+            visit.flash(
+                _("Your answers have changed since you opened that page. Check them again."), "important"
+            )
             return Redirect(f"{task.base}/check" if written.ready else task.base)
         _plan, body = await self._plan(task, answers, written)
         try:
@@ -462,7 +498,9 @@ class Write:
         )
         proposed = grounds.proposed(own.agency, child=child, here=own.areas[0], there=first.home.code)
         legal = form_of.Ground(
-            tuple(each.code for each in proposed.gateways), tuple(each.code for each in proposed.art9), proposed.part3
+            tuple(each.code for each in proposed.gateways),
+            tuple(each.code for each in proposed.art9),
+            proposed.part3,
         )
         body = form_of.alert_of(answers, written, own, legal)
         return self._address.plan(body), body

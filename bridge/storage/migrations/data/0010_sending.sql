@@ -34,3 +34,5 @@ create index alerts_by_team on alerts (team, seq);
 create index messages_in_need on messages (alert_id, status_at)
   where status in ('refused', 'not_ours', 'expired_unread', 'undelivered');
 create index messages_held on messages (alert_id, created_at) where partner is null and settled_at is null;
+create index remarks_asked on remarks (alert_id, at) where side = 'sent' and kind = 'question';
+create index remarks_answers on remarks (question) where question is not null;
