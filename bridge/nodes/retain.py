@@ -36,7 +36,19 @@ from bridge.retention import (
     warning_due,
     withdrawn_until,
 )
-from bridge.storage import audit, counters, decisions, drafts, early, inbox, outbox, remarks, retention, sent, settlement
+from bridge.storage import (
+    audit,
+    counters,
+    decisions,
+    drafts,
+    early,
+    inbox,
+    outbox,
+    remarks,
+    retention,
+    sent,
+    settlement,
+)
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.early import RECEIVED, SENT, Early
