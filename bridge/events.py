@@ -33,6 +33,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("alert.question", "A receiver of an alert sent from here asks something about it.", _SENT),
         Kind("alert.answer", "The sender of an alert has answered a question about it.", _INBOX),
         Kind("alert.expiring", "The content of an alert is deleted soon.", _SENT),
+        Kind("copy.due", "An alert is deleted here: destroy the copy that your system has, and say so.", _INBOX),
         Kind("receipt.received", "A recipient has stored an alert sent from here.", _SENT),
         Kind("receipt.opened", "Somebody there has been shown it.", _SENT),
         Kind("receipt.taken", "Somebody there works on it.", _SENT),
@@ -61,7 +62,10 @@ OF_STATUS: Final[Mapping[str, str]] = {
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an event says: ids and codes alone. `partner` is the other node's id, `code` an outcome, reason or referral."""
+    """What an event says: ids and codes alone. `partner` is the other node's id, `code` an outcome, reason or referral.
+
+    `copy` is the id of a copy in the register of copies.
+    """
 
     id: str | None = None
     reference: str | None = None
@@ -69,6 +73,7 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str | None = None
     code: str | None = None
     message: str | None = None
+    copy: str | None = None
     days: int | None = None
     waiting: int | None = None
 
@@ -96,7 +101,8 @@ def told(event: Event, base: str, **more: Any) -> Told:
     data: dict[str, Any] = msgspec.to_builtins(event.facts)
     if event.facts.id is not None:
         box = "inbox" if event.type.startswith("alert.") and event.type != "alert.question" else "alerts"
-        data["link"] = f"{base}/v1/{box}/{event.facts.id}"
+        path = f"copies/{event.facts.copy}" if event.facts.copy is not None else f"{box}/{event.facts.id}"
+        data["link"] = f"{base}/v1/{path}"
     return Told(event.type, event.at, {**data, **more})
 
 

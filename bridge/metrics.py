@@ -21,6 +21,7 @@ LABELS: Final[Mapping[str, re.Pattern[str]]] = {
     "status": re.compile(r"[a-z_]{1,20}"),  # of a receipt
     "state": re.compile(r"[a-z]{1,20}"),  # of a partner or a row
     "route": re.compile(r"/[a-z0-9_/{}.-]{0,60}"),  # as it is declared, with {id} for what it is asked about
+    "format": re.compile(r"[a-z]{2,10}"),  # of bridge.formats.FORMATS
     "job": re.compile(r"[a-z][a-z-]{0,29}"),
 }
 
@@ -65,6 +66,8 @@ TABLE: Final[Mapping[str, Declared]] = {
         "counter", "Tries to tell the area's own systems, by HTTP status or reason.", ("outcome",)
     ),
     "bridge_inbox_steps_total": Declared("counter", "Steps taken with received alerts.", ("status",)),
+    "bridge_copies_total": Declared("counter", "Copies of received alerts given out, by format.", ("format",)),
+    "bridge_copies_due": Declared("gauge", "Copies in other systems that should be destroyed and are not said to be."),
     "bridge_posts_total": Declared(
         "counter", "Tries to hand envelopes to partners, by HTTP status.", ("outcome",)
     ),

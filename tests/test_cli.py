@@ -4,8 +4,6 @@
 
 import asyncio
 import contextlib
-import csv
-import io
 import json
 import os
 import re
@@ -25,8 +23,8 @@ from aiohttp import web
 from bridge import __version__
 from bridge.cli import bridge, call, screen
 from bridge.cli.client import Control, Problem, exit_for, path_of
-from bridge.cli.inbox import harmless
 from bridge.errors import Unavailable
+from bridge.formats.csv_ import harmless
 
 PROGRAM = [sys.executable, "-m", "bridge"]
 
@@ -47,6 +45,7 @@ CONTRACT = {
     "area": "resolve import route",
     "alert": "send list show timeline withdraw correct answer",
     "inbox": "list show ack open take ask close not-ours export",
+    "export": "formats list ended",
     "token": "create list revoke",
     "user": "add reset disable enable list",
     "key": "show rotate",
@@ -123,7 +122,7 @@ USAGE = {
     "several-valued option without a value": ["token", "create", "--label", "x", "--scope"],
     "not a number": ["alert", "list", "--limit", "many"],
     "number out of range": ["alert", "list", "--limit", "0"],
-    "unknown form": ["inbox", "export", "--format", "xml"],
+    "unknown form": ["inbox", "export", "--format", "docx"],
     "no node there": ["partner", "list"],
     "flags missing and no terminal": ["init", "--node-id", "kent-mash"],
 }
@@ -555,36 +554,84 @@ def test_an_unknown_outcome_lists_the_known_ones(node: Told, capsys: pytest.Capt
     assert node.asked == []
 
 
-@pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
-def test_an_export_holds_every_alert_that_is_still_there(
-    form: str, node: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def gives(node: Told, request: str, body: bytes, **headers: str) -> None:
+    told = {"Content-Type": "text/csv", **{f"Bridge-{name.replace('_', '-')}": value for name, value in headers.items()}}
+    node.answers[request] = lambda *_: web.Response(body=body, headers=told)
+
+
+PARTS = {
+    "json": (b'{"items":[\n{"a":1}\n]}\n', b'{"items":[\n{"a":2}\n]}\n', b'{"items":[\n{"a":1},\n{"a":2}\n]}\n'),
+    "ndjson": (b'{"a":1}\n', b'{"a":2}\n', b'{"a":1}\n{"a":2}\n'),
+    "csv": (b'a,b\r\n1,"x\r\ny"\r\n', b"a,b\r\n2,3\r\n", b'a,b\r\n1,"x\r\ny"\r\n2,3\r\n'),
+}
+
+
+@pytest.mark.parametrize("command", [["inbox", "export"], ["export"]], ids="-".join)
+@pytest.mark.parametrize("form", PARTS)
+def test_an_export_joins_all_pages_into_one_private_file(
+    form: str, command: list[str], node: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    node.says("GET /v1/inbox", {"items": [ENTRY, {**ENTRY, "id": "gone"}], "next_cursor": None})
-    node.says("GET /v1/inbox/0198", RECEIVED)
-    node.says("GET /v1/inbox/gone", {"code": "gone", "detail": "Deleted."}, 410)
+    first, second, whole = PARTS[form]
+    gives(node, f"GET /v1/export?format={form}&limit=200", first, Copies="c1, c2", Next_Cursor="n", Left_Out="BR-1;policy")
+    gives(node, f"GET /v1/export?format={form}&limit=200&cursor=n", second, Copies="c3", Next_Cursor="", Left_Out="x;gone")
     out = tmp_path / "export"
-    assert node.bridge("inbox", "export", "--format", form, "--out", str(out)) == 0
-    assert capsys.readouterr().out == ""
+    assert node.bridge(*command, "--format", form, "--out", str(out)) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "3 alerts" in told.err
+    assert "Left out: BR-1, for its sender wants to be asked first" in told.err
+    assert "Left out: x, for its content is deleted" in told.err
     assert out.stat().st_mode & 0o777 == 0o600
-    text = out.read_bytes().decode()
-    if form == "csv":
-        (row,) = csv.DictReader(io.StringIO(text, newline=""))
-        assert row["reference"] == "BR-7KQ2-M9XT"
-        assert row["people"].startswith("'=HYPERLINK")
-    else:
-        found = json.loads(text)["items"] if form == "json" else [json.loads(line) for line in text.splitlines()]
-        assert found == [RECEIVED]
-    assert node.bridge("inbox", "export", "--format", form, "--out", str(out)) == 2
-    assert out.read_bytes().decode() == text
+    assert out.read_bytes() == whole
+    assert node.bridge(*command, "--format", form, "--out", str(out)) == 2
+    assert out.read_bytes() == whole
+
+
+def test_an_export_that_is_refused_leaves_no_file(node: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    node.says("GET /v1/inbox/BR-1/export?format=cap", {"code": "policy", "detail": "Ask first."}, 422)
+    out = tmp_path / "export"
+    assert node.bridge("export", "--format", "cap", "--ref", "BR-1", "--out", str(out)) == 3
+    assert not out.exists()
+    assert capsys.readouterr().err == "bridge: Ask first.\n"
+
+
+def test_a_form_for_one_alert_asks_which(node: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    assert node.bridge("export", "--format", "cap") == 2
+    assert "--ref REF" in capsys.readouterr().err
+    assert node.bridge("export") == 2
+    assert "--format" in capsys.readouterr().err
+    assert node.asked == []
+
+
+COPY = {
+    "id": "00112233aabbccdd", "alert": "0198", "reference": "BR-7KQ2-M9XT", "made": "2026-11-22T10:00:00Z", "by": "token:x",
+    "team": None, "format": "csv", "profile": None, "consulted": False, "retain_until": "2027-10-21", "state": "due",
+    "noticed": "2027-10-22T00:00:30Z", "notice": "withdrawn", "ended": None, "ended_by": None, "ended_as": None,
+}  # fmt: skip
+
+
+def test_the_register_of_copies_says_what_must_be_destroyed_and_how_to_say_so(
+    node: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.says("GET /v1/copies", {"items": [COPY, {**COPY, "state": "kept"}], "next_cursor": None})
+    assert node.bridge("export", "list") == 0
+    told = capsys.readouterr().out
+    assert "DESTROY IT: withdrawn by its sender" in told
+    assert "may be kept" in told
+    assert f"bridge export ended COPY --dir {node.dir}" in told
+    node.says("POST /v1/copies/00112233aabbccdd/ended", {**COPY, "state": "ended", "ended_as": "adopted", "ended": "2027-10-23T09:00:00Z"})
+    assert node.bridge("export", "ended", "00112233aabbccdd", "--adopted") == 0
+    assert json.loads(node.asked[-1][3]) == {"as": "adopted"}
+    assert "part of a record of the case system" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("value", "cell"),
     [
-        ("=1+1", "'=1+1"), ("+44", "'+44"), ("-1", "'-1"), ("@x", "'@x"), ("\tx", "'\tx"), ("x=1", "x=1"), (None, ""),
-        (["a", "b"], "a, b"),
+        ("=1+1", "'=1+1"), ("+44", "'+44"), ("-1", "'-1"), ("@x", "'@x"), ("\tx", "'\tx"), ("x=1", "x=1"), ("", ""),
+        ("\uff1dx", "'\uff1dx"),
     ],
-    ids=["equals", "plus", "minus", "at", "tab", "inside", "none", "list"],
+    ids=["equals", "plus", "minus", "at", "tab", "inside", "none", "wide equals"],
 )  # fmt: skip
 def test_a_cell_is_never_a_formula(value: Any, cell: str) -> None:
     assert harmless(value) == cell

@@ -11,6 +11,7 @@ from bridge.alerts import CarriedHome, CarriedRetention, CarriedStep, Sender
 from bridge.events import Kind
 from bridge.nodes.acknowledge import Entry, Received, Step
 from bridge.nodes.address import Leg, Plan
+from bridge.nodes.export import CopyEntry, Offered
 from bridge.nodes.follow import Document, Followed, Moment, Row
 from bridge.nodes.meter import Called
 from bridge.nodes.subscribe import Endpoint, Told
@@ -280,6 +281,19 @@ class Log(msgspec.Struct, frozen=True):
     """What was sent to an endpoint or waits for it, newest event first."""
 
     items: tuple[Told, ...]
+    next_cursor: str | None
+
+
+class Formats(msgspec.Struct, frozen=True):
+    """The forms in which alerts can be exported."""
+
+    items: tuple[Offered, ...]
+
+
+class CopiesPage(msgspec.Struct, frozen=True):
+    """Copies of alerts that left the node, newest first. `next_cursor` is null on the last page."""
+
+    items: tuple[CopyEntry, ...]
     next_cursor: str | None
 
 

@@ -50,11 +50,11 @@ MARK = "_bridge_route"
 
 @dataclass(frozen=True)
 class Says:
-    """One answer of a route: the type of its body (None: it has none), its media type, its headers, and when it comes."""
+    """One answer of a route: the type of its body (None: it has none), its media types, its headers, and when it comes."""
 
     kind: Any = None
     about: str = ""
-    media: str = "application/json"
+    media: str | tuple[str, ...] = "application/json"
     headers: tuple[str, ...] = ()
 
 

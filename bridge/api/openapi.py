@@ -46,6 +46,14 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
 ANSWER_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "ETag": {"description": "The version; give it as `If-Match`.", "schema": {"type": "string"}},
     "Location": {"description": "Where what was made can be read.", "schema": {"type": "string"}},
+    "Content-Disposition": {"description": "The name of the file.", "schema": {"type": "string"}},
+    "Bridge-Copies": {"description": "Ids of the copies in the register, in order.", "schema": {"type": "string"}},
+    "Bridge-Retain-Until": {"description": "The last day on which the file may be kept.", "schema": {"type": "string"}},
+    "Bridge-Left-Out": {
+        "description": "What is not in the file: id or reference, and the code of why.",
+        "schema": {"type": "string"},
+    },
+    "Bridge-Next-Cursor": {"description": "The `cursor` to ask on with; empty at the end.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}},
 }
 
@@ -53,12 +61,16 @@ PARAMETERS: Final = {
     "ref": "Id of the alert, or its reference (`BR-7KQ2-M9XT`) in any spelling.",
     "id": "Id of the endpoint.",
     "lease": "Id of the lease.",
+    "copy": "Id of the copy.",
     "code": "Code of a problem.",
 }
 
 GROUPS: Final = {
     "alerts": ("Sending", "Alerts sent from here, and what became of them."),
     "inbox": ("Receiving", "Alerts received, and what is done with them."),
+    "export": ("Exporting", "Alerts received as files in other forms, and the register of copies."),
+    "copies": ("Exporting", "Alerts received as files in other forms, and the register of copies."),
+    "formats": ("Exporting", "Alerts received as files in other forms, and the register of copies."),
     "events": ("Live", "What happens, as it happens."),
     "webhooks": ("Webhooks", "Systems of your own that are told of events."),
     "areas": ("Areas", "Which area a text means, and who gets an alert for it."),
@@ -97,7 +109,7 @@ def document(routes: Iterable[Route], *, version: str, title: str = "bridge") ->
         },
         "servers": [{"url": "/", "description": "This node."}],
         "security": [{"token": []}],
-        "tags": [{"name": name, "description": words} for name, words in (*GROUPS.values(), OTHERS)],
+        "tags": [{"name": name, "description": words} for name, words in dict.fromkeys((*GROUPS.values(), OTHERS))],
         "paths": paths,
         "webhooks": {"event": _webhook(schemas)},
         "components": {
@@ -286,12 +298,13 @@ def _header_parameters(route: Route) -> list[dict[str, Any]]:
 
 def _answer(says: Says, schemas: _Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {"description": says.about}
+    medias = (says.media,) if isinstance(says.media, str) else says.media
     if says.headers:
         made["headers"] = {name: {"required": True, **ANSWER_HEADERS[name]} for name in says.headers}
     if says.kind is not None:
-        made["content"] = {says.media: {"schema": schemas.of(says.kind)}}
-    elif says.media != "application/json":
-        made["content"] = {says.media: {"schema": {"type": "string"}}}
+        made["content"] = {media: {"schema": schemas.of(says.kind)} for media in medias}
+    elif medias != ("application/json",):
+        made["content"] = {media: {"schema": {} if "json" in media else {"type": "string"}} for media in medias}
     return made
 
 

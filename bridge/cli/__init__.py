@@ -24,6 +24,7 @@ _COMMANDS = {
     "area": ("area", "Which area a place belongs to, and who would get an alert for it"),
     "alert": ("alert", "Alerts we send"),
     "inbox": ("inbox", "Alerts we received"),
+    "export": ("export", "Received alerts as files for other systems, and the register of copies"),
     "token": ("token", "Access for other systems"),
     "user": ("user", "People who sign in to the pages"),
     "key": ("key", "This node's own keys"),

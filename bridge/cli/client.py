@@ -81,6 +81,14 @@ class Control:
         settled(status, body if status < 300 else _decoded(content_type, body))
         return body
 
+    def download(self, path: str, **query: Any) -> tuple[dict[str, str], bytes]:
+        """The headers and the exact bytes of the answer to a GET. Raises Problem for a refusal."""
+        asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
+        sent = {"Accept": "*/*"}
+        status, headers, body = asyncio.run(self._answer("GET", f"{path}?{asked}", None, None, sent))
+        settled(status, body if status < 300 else _decoded(_media(headers), body))
+        return headers, body
+
     def lines(self, method: str, path: str, each: Callable[[dict[str, Any]], None], json: Any = None) -> None:
         """Call `each` with every line of an answer that comes line by line, however long it goes on.
 
@@ -156,6 +164,12 @@ class Control:
     async def _request(
         self, method: str, path: str, json: Any, data: bytes | None, headers: Mapping[str, str] | None
     ) -> tuple[int, str, bytes]:
+        status, told, body = await self._answer(method, path, json, data, headers)
+        return status, _media(told), body
+
+    async def _answer(
+        self, method: str, path: str, json: Any, data: bytes | None, headers: Mapping[str, str] | None
+    ) -> tuple[int, dict[str, str], bytes]:
         sent = {"Accept": "application/json", **(headers or {})}
         try:
             async with (
@@ -169,7 +183,7 @@ class Control:
                     timeout=aiohttp.ClientTimeout(total=self._patience),
                 ) as response,
             ):
-                return response.status, response.content_type, await response.read()
+                return response.status, dict(response.headers), await response.read()
         except TimeoutError:
             raise Unavailable(
                 "no-answer",
@@ -230,6 +244,10 @@ def _reachable(socket: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{socket.name}"
     finally:
         os.close(folder)
+
+
+def _media(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _decoded(content_type: str, body: bytes) -> Any:

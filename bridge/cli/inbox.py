@@ -1,13 +1,6 @@
 """`bridge inbox`: the receiving side."""
 
-import csv
-import io
-import json
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -16,8 +9,10 @@ from bridge.cli import screen
 from bridge.cli.alert import tell_remarks, tell_timeline, told_home
 from bridge.cli.client import path_of
 from bridge.cli.command import Command, Group, State, pass_state, read_text
+from bridge.cli.export import CONSULTED, OUT, STATE, write
 from bridge.clock import SystemClock
-from bridge.errors import BridgeError, Misconfigured
+from bridge.errors import Misconfigured
+from bridge.formats import FORMATS
 from bridge.retention import WARNINGS
 from bridge.withdrawals import REASONS
 
@@ -127,42 +122,17 @@ def ask(state: State, reference: str, file: str) -> None:
 
 
 @inbox.command()
-@click.option("--format", "form", type=click.Choice(["json", "ndjson", "csv"]), required=True, help="In which form.")
-@click.option("--state", "wanted", metavar="STATE", help="Only those in this state, such as received, taken or closed.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write to a new file that only you may read.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), required=True, help="In which form.")
+@STATE
+@CONSULTED
+@OUT
 @pass_state
-def export(state: State, form: str, wanted: str | None, out: Path | None) -> None:
+def export(state: State, form: str, wanted: str | None, consulted: bool, out: Path | None) -> None:
     """Write received alerts in full, for another system or for a review. It names people.
 
-    What is already deleted is left out.
+    What is already deleted is left out. Each copy is entered in the register: see `bridge export list`.
     """
-    node = state.node()
-
-    def alerts() -> Iterator[dict[str, Any]]:
-        for item in node.items("/v1/inbox", state=wanted):
-            try:
-                yield node.get(f"/v1/inbox{path_of(str(item.get('id') or item['reference']))}")
-            except BridgeError as error:
-                if error.code not in ("gone", "not-found"):  # it was deleted between the list and now
-                    raise
-
-    write = FORMATS[form]
-    if out is None:
-        write(alerts(), sys.stdout)
-        return
-    with _private(out) as file:
-        write(alerts(), file)
-    screen.note(f"Written to {out}. Delete it when it has served its purpose.")
-
-
-def _private(path: Path) -> io.TextIOWrapper:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise Misconfigured(f"{path} is there already.", "An export never writes over a file.", code="usage") from None
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be written: {error.strerror}.", code="usage") from None
-    return io.TextIOWrapper(os.fdopen(descriptor, "wb"), encoding="utf-8", newline="")
+    write(state, form, wanted=wanted, consulted=consulted, out=out)
 
 
 # --- Parts of a received alert, as the node tells them ---------------------------------------------------------
@@ -189,64 +159,6 @@ def _people(alert: dict[str, Any]) -> list[str]:
         parts = (names, age, subject.get("description"))
         told.append("; ".join(str(part) for part in parts if part))
     return told
-
-
-# --- Forms of an export --------------------------------------------------------------------------------------
-
-
-def _json(alerts: Iterable[dict[str, Any]], file: Any) -> None:
-    file.write('{"items":[')
-    for i, each in enumerate(alerts):
-        file.write(("," if i else "") + "\n" + json.dumps(each, ensure_ascii=False))
-    file.write("\n]}\n")
-
-
-def _ndjson(alerts: Iterable[dict[str, Any]], file: Any) -> None:
-    for each in alerts:
-        file.write(json.dumps(each, ensure_ascii=False) + "\n")
-
-
-def _csv(alerts: Iterable[dict[str, Any]], file: Any) -> None:
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
-    for each in alerts:
-        writer.writerow({name: harmless(value(each)) for name, value in COLUMNS.items()})
-
-
-FORMATS: Mapping[str, Callable[[Iterable[dict[str, Any]], Any], None]] = MappingProxyType(
-    {"json": _json, "ndjson": _ndjson, "csv": _csv}
-)
-
-
-def harmless(value: Any) -> str:
-    """A cell that a spreadsheet shows and does not run: what begins like a formula gets an apostrophe before it."""
-    text = screen.text_of(value, "")
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
-
-
-COLUMNS: Mapping[str, Callable[[dict[str, Any]], Any]] = MappingProxyType(
-    {
-        "reference": lambda alert: alert.get("reference"),
-        "id": lambda alert: alert.get("id"),
-        "from": lambda alert: alert.get("sender"),
-        "received": lambda alert: alert.get("received"),
-        "state": lambda alert: alert.get("state"),
-        "outcome": lambda alert: alert.get("outcome"),
-        "priority": lambda alert: alert.get("priority"),
-        "status": lambda alert: alert.get("status", "actual"),
-        "home_code": lambda alert: (alert.get("home") or {}).get("code"),
-        "home_name": lambda alert: (alert.get("home") or {}).get("name"),
-        "kinds": lambda alert: _part(alert, "event").get("kinds"),
-        "harms": lambda alert: _part(alert, "event").get("harms"),
-        "observed": lambda alert: _part(alert, "event").get("observed_from"),
-        "people": lambda alert: " | ".join(_people(alert)),
-        "narrative": lambda alert: _part(alert, "event").get("narrative"),
-        "handling": lambda alert: _part(alert, "grading").get("handling"),
-        "marking": lambda alert: _part(alert, "grading").get("marking"),
-        "kept_until": lambda alert: alert.get("kept_until"),
-    }
-)
-"""Columns of the csv form and where each comes from."""
 
 
 # --- What is typed and shown ---------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import click
 
 from bridge.cli import screen
 from bridge.cli.command import Group, State, certain, pass_state
-from bridge.cli.inbox import harmless
 from bridge.errors import Misconfigured
+from bridge.formats.csv_ import harmless
 
 RUN_PATIENCE = 60.0
 
@@ -333,7 +333,7 @@ def _csv(answer: dict[str, Any]) -> None:
     writer.writerow(["month", "node", "partner", "partner_name", *COLUMNS])
     for each in answer["partners"]:
         row = [answer["month"], answer["node"], each["node"], each["name"], *(each[name] for name in COLUMNS)]
-        writer.writerow([cell if isinstance(cell, int) else harmless(cell) for cell in row])
+        writer.writerow([cell if isinstance(cell, int) else harmless(screen.text_of(cell, "")) for cell in row])
 
 
 # --- Words -------------------------------------------------------------------------------------------------------

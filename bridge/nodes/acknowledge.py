@@ -6,13 +6,13 @@ same as once; two people doing different steps at once cannot both win.
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from bridge import vocabulary
-from bridge.alerts import Alert, Carried, CarriedHome, CarriedRetention, CarriedStep, Sender
+from bridge.alerts import Alert, Carried, CarriedHome, CarriedRetention, CarriedStep, Sender, redact
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto.identity import Identity
@@ -20,6 +20,7 @@ from bridge.crypto.signed import ENVELOPE, digest
 from bridge.envelopes import Signed
 from bridge.errors import Rejected
 from bridge.events import about
+from bridge.formats import Copy, handling_of, sar
 from bridge.metrics import Metrics
 from bridge.receipts import LATER, Statement, Status, may_follow
 from bridge.remarks import Remark
@@ -174,6 +175,20 @@ class Acknowledge:
         except Rejected:
             key = None
         return remarks.shown(told, key, self._name_of)
+
+    async def copy(self, ref: str, actor: str, team: str | None = None) -> Copy:
+        """One received alert as it may leave the node, for `actor` of a team; that it was seen is recorded first.
+
+        Things that are only for others than the team, or than the functions it came for, are not in it. Raises Rejected
+        `not-found` and, once the content is deleted, `gone`.
+        """
+        await self.of_team(ref, team)
+        item = await self._item(ref)
+        carried = self._opened(item)
+        if carried is None:
+            raise Rejected("gone", "The content of this alert was deleted when its time was over.", reference=item.reference)
+        await self._viewed("inbox:seen", actor, item.alert_id)
+        return _copy(self._entry(item), carried, team or (item.functions or "").strip(","))
 
     async def known(self, ref: str) -> bool:
         """Whether an alert with this id or canonical reference was ever received here."""
@@ -394,6 +409,40 @@ class Acknowledge:
             timeline=timeline,
             remarks=said,
         )
+
+
+def _copy(entry: Entry, carried: Carried, functions: str) -> Copy:
+    body, withheld = redact(bytes(carried.body), functions) if functions else (bytes(carried.body), [])
+    alert = msgspec.json.decode(body, type=Alert)
+    last_day = min(carried.retention.until, (entry.kept_until - timedelta(milliseconds=1)).date())
+    return Copy(
+        reference=entry.reference,
+        id=entry.id,
+        retain_until=last_day,
+        handling=handling_of(alert),
+        origin=carried.sender,
+        sender=entry.sender,
+        partner=entry.partner,
+        received=entry.received,
+        created=carried.created,
+        state=entry.state,
+        state_at=entry.state_at,
+        outcome=entry.outcome,
+        status=entry.status,
+        priority=entry.priority,
+        urgent=entry.urgent,
+        kinds=entry.kinds,
+        sar_codes=sar.codes(alert),
+        home=carried.home,
+        route=carried.route,
+        retention=carried.retention,
+        kept_until=entry.kept_until,
+        withheld=(*carried.withheld, *withheld),
+        withdrawn=entry.withdrawn,
+        corrects=entry.corrects,
+        superseded_by=entry.superseded_by,
+        alert=msgspec.Raw(body),
+    )
 
 
 def _passed(state: str) -> tuple[Status, ...]:

@@ -53,6 +53,7 @@ from bridge.api.door import (
 )
 from bridge.api.events import Events
 from bridge.api.evidence import Evidence, Head, Keeping
+from bridge.api.exports import Exports
 from bridge.api.peers import Peers
 from bridge.api.people import People
 from bridge.api.reference import Reference
@@ -77,6 +78,7 @@ from bridge.nodes.checkpoint import Checkpoint, Progress
 from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Check, Enrol
+from bridge.nodes.export import Export
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import Lease
 from bridge.nodes.meter import Meter
@@ -97,7 +99,18 @@ from bridge.nodes.withhold import Withhold
 from bridge.nodes.witness import Witness
 from bridge.partners import Contact, Partner, State, freshness
 from bridge.retention import Classes, shortened
-from bridge.storage import audit, events, inbox, leases, open_database, outbox, restoring, sent, settlement
+from bridge.storage import (
+    audit,
+    copies,
+    events,
+    inbox,
+    leases,
+    open_database,
+    outbox,
+    restoring,
+    sent,
+    settlement,
+)
 from bridge.storage.contents import Contents, gone
 from bridge.storage.database import Database, Transaction
 from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file, read_secret
@@ -361,6 +374,7 @@ class Node:
             clock=clock,
             metrics=metrics,
         )
+        self.export = Export(database=database, copy=self.acknowledge.copy, clock=clock, metrics=metrics)
         self.follow = Follow(
             database=database,
             contents=contents,
@@ -603,6 +617,7 @@ class Node:
         self.metrics.set("bridge_outbox_oldest_seconds", max(0, now - oldest) / 1000)
         for partner in waiting:
             self.deliver.wake(partner)  # whoever put it there may have been stopped before it could say so
+        self.metrics.set("bridge_copies_due", await copies.due(self.database))
         counts = await inbox.counts(self.database)
         self.metrics.set("bridge_inbox_waiting", counts.get("received", 0))
         for state in State:
@@ -757,6 +772,7 @@ class Node:
                 bell=self.bell,
                 clock=self.clock,
             ),
+            Exports(export=self.export, acknowledge=self.acknowledge, cursors=cursors),
             Events(watch=self.watch, cursors=cursors, bell=self.bell, clock=self.clock),
             Webhooks(subscribe=self.subscribe, publish=self.publish, cursors=cursors),
             Reference(self.contract, self.settings.node.name),

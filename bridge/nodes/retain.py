@@ -49,6 +49,7 @@ from bridge.storage import (
     sent,
     settlement,
 )
+from bridge.storage import copies as register
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents
 from bridge.storage.database import Database, Transaction
 from bridge.storage.early import RECEIVED, SENT, Early
@@ -379,8 +380,12 @@ class Retain:
         facts = [
             Facts(row.alert_id, row.reference, row.partner, Status.PURGED, code) for row in rows
         ]
-        await tell(tx, [New("alert.updated", each) for each in facts], at)
+        # Copies in other systems have to go with it: their systems are told, and the operator's list says so.
+        due = await register.notice(tx, list({row.alert_id for row in rows}), at, code)
+        notices = [New("copy.due", about(row.alert_id, copy=row.id, code=code)) for row in due]
+        await tell(tx, [*(New("alert.updated", each) for each in facts), *notices], at)
         events = [Event("inbox:deleted", actor, row.alert_id, outcome=code) for row in rows]
+        events += [Event("copy:due", actor, row.id, alert=row.alert_id, outcome=code) for row in due]
         await audit.append(tx, events, at)
         return set(by_partner)
 
@@ -458,7 +463,7 @@ class Retain:
         if kept is None or kept.days is None:
             return dropped
         before = millis(now - kept.days * DAY)
-        for work in (retention.forget_received, retention.forget_sent, retention.forget_papers):
+        for work in (retention.forget_received, retention.forget_sent, retention.forget_papers, register.forget):
             for _ in range(25):
                 async with self._db.transaction() as tx:
                     count = await work(tx, before, EVIDENCE_BATCH)

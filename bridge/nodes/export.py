@@ -1,0 +1,321 @@
+"""Received alerts as files for people and other systems: who may have them, in which form, and that each copy is known.
+
+A copy is entered in the register, durably, before anybody gets it; when the alert is deleted here, a notice says that the
+copy has to go as well, and it stays in the list until somebody says that it is gone. What the reader may not see
+(`only_for`) is out of the copy before a format sees it; an alert whose sender wants to be asked first (condition S2, or
+one that this version does not know) leaves only when whoever asks says that this was done, which the register keeps.
+"""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, datetime
+from typing import Final, Literal
+
+import msgspec
+
+from bridge import formats, vocabulary
+from bridge.audit import Event
+from bridge.clock import Clock, end_of, millis, moment
+from bridge.errors import BridgeError, Rejected, Unavailable
+from bridge.formats import Copy, Format
+from bridge.metrics import Metrics
+from bridge.storage import audit, copies
+from bridge.storage.copies import Copied
+from bridge.storage.database import Database
+
+FREE: Final = frozenset({"A1", "A2", "A3", "S1"})
+"""Conditions of handling under which a copy may be made without asking: the copy carries them."""
+
+APART_SECONDS: Final = 60
+APART_BYTES: Final = 32 * 1024 * 1024
+
+How = Literal["destroyed", "adopted"]
+"""What became of a copy: destroyed, or part of a record of the case system, whose own schedule holds from then on."""
+
+Fetch = Callable[[str, str, str | None], Awaitable[Copy]]
+"""A copy of a received alert by reference, for an actor and a team; the look is recorded. Raises Rejected."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of copies. `left_out`: reference and code of what was asked for and is not in it."""
+
+    name: str
+    media: str
+    body: bytes
+    copies: tuple[str, ...]
+    retain_until: date | None
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"File({len(self.body)} bytes)"
+
+
+class CopyEntry(msgspec.Struct, frozen=True):
+    """One copy in the register. `state`: kept (it may be), due (it must be destroyed), ended (said to be gone)."""
+
+    id: str
+    alert: str
+    reference: str
+    made: datetime
+    by: str
+    team: str | None
+    format: str
+    profile: str | None
+    consulted: bool
+    retain_until: date
+    state: str
+    noticed: datetime | None
+    notice: str | None
+    ended: datetime | None
+    ended_by: str | None
+    ended_as: str | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Copies, newest first, and the number of the last of them."""
+
+    items: tuple[CopyEntry, ...]
+    last: int | None
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """A format as it is offered: `ready` is false while the packages it needs are not installed."""
+
+    name: str
+    label: str
+    media: str
+    suffix: str
+    many: bool
+    ready: bool
+    extra: str | None
+
+
+class Export:
+    """Makes copies and keeps their register. Everything it needs comes in as an argument."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        copy: Fetch,
+        clock: Clock,
+        metrics: Metrics,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._db = database
+        self._copy = copy
+        self._clock = clock
+        self._metrics = metrics
+        self._random = random
+        self._one_apart = asyncio.Lock()
+
+    def offered(self) -> tuple[Offered, ...]:
+        """Every format there is."""
+        return tuple(
+            Offered(
+                each.name, each.label, each.media, each.suffix, each.many, each.ready(), each.extra or None
+            )
+            for each in formats.FORMATS.values()
+        )
+
+    async def one(
+        self, ref: str, form: str, actor: str, *, team: str | None = None, consulted: bool = False
+    ) -> File:
+        """One received alert as a file. Raises Rejected `not-found`, `gone`, `policy`, `usage`, `not-supported`."""
+        chosen = format_of(form)
+        copy = await self._copy(ref, actor, team)
+        if not consulted:
+            must_consult(copy)
+        return await self._made([copy], chosen, actor, team, consulted, copy.reference)
+
+    async def many(
+        self, refs: Sequence[str], form: str, actor: str, *, team: str | None = None, consulted: bool = False
+    ) -> File:
+        """Several received alerts as one file, in order; what may not leave, or is gone by now, is left out and named."""
+        chosen = format_of(form)
+        if not chosen.many and len(refs) > 1:
+            raise Rejected(
+                "usage", f"A file of the format {chosen.name} holds one alert.", "Export them one by one."
+            )
+        found: list[Copy] = []
+        left: list[tuple[str, str]] = []
+        for ref in refs:
+            try:
+                copy = await self._copy(ref, actor, team)
+                if not consulted:
+                    must_consult(copy)
+            except Rejected as error:
+                left.append((str(error.facts.get("reference", ref)), error.code))
+                continue
+            found.append(copy)
+        name = f"alerts-{self._clock.now():%Y%m%d-%H%M%S}"
+        made = await self._made(found, chosen, actor, team, consulted, name)
+        return msgspec.structs.replace(made, left_out=tuple(left))
+
+    async def _made(
+        self, found: Sequence[Copy], chosen: Format, actor: str, team: str | None, consulted: bool, name: str
+    ) -> File:
+        if not chosen.many and not found:
+            raise Rejected("usage", f"There is no alert for a file of the format {chosen.name}.")
+        body = await self._rendered(chosen, chosen.render(found))
+        ids = await self._entered(found, chosen.name, None, actor, team, consulted)
+        until = min((each.retain_until for each in found), default=None)
+        return File(f"{name}.{chosen.suffix}", chosen.media, body, ids, until)
+
+    async def _rendered(self, chosen: Format, body: bytes) -> bytes:
+        """What `render` gave, made into the file by a process of its own where that is slow."""
+        if not chosen.ready():
+            raise formats.missing(chosen.extra, f"The format {chosen.name}")
+        return await apart(chosen.apart, body, self._one_apart) if chosen.apart else body
+
+    async def _entered(
+        self,
+        found: Sequence[Copy],
+        form: str,
+        profile: str | None,
+        actor: str,
+        team: str | None,
+        consulted: bool,
+    ) -> tuple[str, ...]:
+        """Enter copies in the register; their ids. Raises Rejected `gone` when one was deleted meanwhile."""
+        if not found:
+            return ()
+        at = millis(self._clock.now())
+        rows = [
+            Copied(
+                id=self._random(8).hex(), seq=0, alert_id=each.id, reference=each.reference, at=at, actor=actor, team=team,
+                format=form, profile=profile, consulted=int(consulted), retain_until=millis(end_of(each.retain_until)),
+            )
+            for each in found
+        ]  # fmt: skip
+        # If we stop here, nobody has the copies; after it, the register knows copies that nobody got, which is safe.
+        async with self._db.transaction() as tx:
+            if not await copies.add(tx, rows):
+                raise Rejected(
+                    "gone", "An alert was deleted a moment ago, so no copy was made.", "Ask again."
+                )
+            events = [Event("copy:made", actor, row.id, alert=row.alert_id, outcome=form) for row in rows]
+            await audit.append(tx, events, at)
+        for _ in rows:
+            self._metrics.inc("bridge_copies_total", format=form)
+        return tuple(row.id for row in rows)
+
+    # The register
+
+    async def page(
+        self, before: int | None, limit: int, *, state: str | None = None, team: str | None = None
+    ) -> Page:
+        """Copies, newest first; for a team those that its own tokens made."""
+        rows = await copies.page(self._db, before, limit, state, team)
+        return Page(tuple(map(entry, rows)), rows[-1].seq if rows else None)
+
+    async def of_alert(self, ref: str, team: str | None = None) -> tuple[CopyEntry, ...]:
+        """Every copy of one alert."""
+        return tuple(map(entry, await copies.of_alert(self._db, ref, team)))
+
+    async def entry(self, copy_id: str, team: str | None = None) -> CopyEntry:
+        """One copy. Raises Rejected `not-found`."""
+        return entry(await self._found(copy_id, team))
+
+    async def ended(self, copy_id: str, how: How, actor: str, team: str | None = None) -> CopyEntry:
+        """Somebody says that a copy is gone. Twice is the same as once. Raises Rejected `not-found`."""
+        row = await self._found(copy_id, team)
+        at = millis(self._clock.now())
+        # If we stop here, nothing was said and the copy stays in the list.
+        async with self._db.transaction() as tx:
+            if await copies.end(tx, row.id, at, actor, how):
+                await audit.append(
+                    tx, [Event(f"copy:{how}", actor, row.id, alert=row.alert_id, outcome=row.format)], at
+                )
+        return entry(await self._found(copy_id, team))
+
+    async def _found(self, copy_id: str, team: str | None) -> Copied:
+        row = await copies.find(self._db, copy_id, team)
+        if row is None:
+            raise Rejected("not-found", "There is no copy with this id.", "`bridge export list` shows them.")
+        return row
+
+
+def format_of(name: str) -> Format:
+    """The format of this name. Raises Rejected `usage`."""
+    found = formats.FORMATS.get(name)
+    if found is None:
+        raise Rejected(
+            "usage",
+            "There is no format of this name.",
+            f"One of: {', '.join(formats.FORMATS)}.",
+            parameter="format",
+        )
+    return found
+
+
+def must_consult(copy: Copy) -> None:
+    """Raise Rejected `policy` when the sender wants to be asked before anything else is done with the alert."""
+    for each in copy.handling.conditions:
+        if each.code in FREE:
+            continue
+        known = vocabulary.CONDITION.get(each.code)
+        what = (
+            f"condition {each.code}, {known.label.lower()}"
+            if known
+            else "a condition that this version does not know"
+        )
+        raise Rejected(
+            "policy",
+            f"The sender must be asked before a copy is made ({what}).",
+            "Ask the sender, then export it with consulted=true (--consulted); that you asked is kept in the register.",
+            reference=copy.reference,
+        )
+
+
+def entry(row: Copied) -> CopyEntry:
+    """A row of the register as it is shown."""
+    return CopyEntry(
+        id=row.id,
+        alert=row.alert_id,
+        reference=row.reference,
+        made=moment(row.at),
+        by=row.actor,
+        team=row.team,
+        format=row.format,
+        profile=row.profile,
+        consulted=bool(row.consulted),
+        retain_until=moment(row.retain_until - 1).date(),
+        state="ended" if row.ended_at is not None else "due" if row.noticed_at is not None else "kept",
+        noticed=None if row.noticed_at is None else moment(row.noticed_at),
+        notice=row.notice,
+        ended=None if row.ended_at is None else moment(row.ended_at),
+        ended_by=row.ended_by,
+        ended_as=row.ended,
+    )
+
+
+async def apart(module: str, body: bytes, turn: asyncio.Lock) -> bytes:
+    """What `python -m module` makes of `body`, through pipes, one at a time. Raises Unavailable when it fails."""
+    async with turn:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(APART_SECONDS):
+                made, _ = await process.communicate(body)
+        except TimeoutError:
+            made = b""
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if process.returncode or not made or len(made) > APART_BYTES:
+        raise _not_made()
+    return made
+
+
+def _not_made() -> BridgeError:
+    return Unavailable(
+        "not-made",
+        "The file could not be made in this format.",
+        "Is everything it needs installed? Try the format html.",
+    )

@@ -1,0 +1,102 @@
+"""The pages for integrators, done as they say: every shell block of each page, in order, against two real nodes."""
+
+# ruff: noqa: S603, S607  # the commands are those of the pages, started as people start them
+
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts" / "measure"))
+import pair  # noqa: E402  # the programs that measure start real nodes, too
+
+sys.path.pop(0)
+
+PAGES = ("formats",)
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class House:
+    """Two nodes at work, and what a reader of the pages is given."""
+
+    sender: pair.Place
+    receiver: pair.Place
+    given: dict[str, str]
+
+    def bridge(self, place: pair.Place, *arguments: str, typed: bytes = b"") -> bytes:
+        command = [sys.executable, "-m", "bridge", *arguments, "--dir", str(place.directory)]
+        return subprocess.run(command, input=typed, capture_output=True, check=True, timeout=60).stdout
+
+
+def scenario(number: str, **changes: object) -> bytes:
+    (path,) = (ROOT / "configs" / "scenarios").glob(f"{number}-*.json")
+    alert = json.loads(path.read_text())["alert"]
+    wanted = [{"function": "YJS", "area": "E09000008"}]
+    return json.dumps({**alert, "recipients": wanted, "home": {"district": "E09000008"}, **changes}).encode()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    directory = tmp_path_factory.mktemp("docs")
+    sender, receiver = pair.kent_and_croydon(directory)
+    tokens = pair.token(sender), pair.token(receiver)
+    nodes = [pair.Process(place) for place in (sender, receiver)]
+    try:
+        for node in nodes:
+            node.wait_ready()
+        certificate = directory / "node.pem"
+        certificate.write_text(ssl.get_server_certificate(("127.0.0.1", receiver.port)))
+        house = House(sender, receiver, {})
+        refs = [
+            json.loads(house.bridge(sender, "alert", "send", "-", "--json", typed=body))["reference"]
+            for body in (scenario("01"), scenario("03"))
+        ]
+        until = time.monotonic() + 20
+        while json.loads(house.bridge(receiver, "inbox", "list", "--json"))["items"].__len__() < len(refs):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        house.given = {
+            "BRIDGE_DIR": str(receiver.directory), "BRIDGE_URL": receiver.url, "BRIDGE_CA": str(certificate), "TOKEN": tokens[1],
+            "SENDER_DIR": str(sender.directory), "SENDER_URL": sender.url, "SENDER_TOKEN": tokens[0],
+            "REF": refs[0], "ASK_FIRST": refs[1], "REPOSITORY": str(ROOT),
+        }  # fmt: skip
+        yield house
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_for_integrators_does_what_it_says(page: str, house: House, tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    assert blocks
+    script = "set -euo pipefail\n" + "\n".join(blocks)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=120,
+        env={"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", **house.given},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    check = globals().get(f"after_{page}")
+    if check is not None:
+        check(tmp_path, done.stdout.decode() + done.stderr.decode())
+
+
+def after_formats(folder: Path, told: str) -> None:
+    assert "refused: its sender wants to be asked first" in told
+    assert folder.joinpath("one.csv").read_bytes().startswith(b"reference,id,from")
+    assert json.loads(folder.joinpath("alert.stix.json").read_bytes())["type"] == "bundle"
+    assert len(json.loads(folder.joinpath("asked.json").read_bytes())["items"]) == 1
+    assert folder.joinpath("one.csv").stat().st_mode & 0o777 == 0o600
+    assert '"state":"ended"' in told
+    assert "<article>" in folder.joinpath("print-me.html").read_text()
