@@ -275,7 +275,7 @@ def approve(
             "The fingerprint is not the one of this partner.",
             "Ring a number that you know to be theirs and compare it again; do not take it from the same message.",
         )
-    name = _same_name(admin)
+    name = same_name(admin)
     if not name:
         raise Rejected("usage", "An approval needs the administrator's name.")
     wanted = tuple(sorted(set(grants), key=_grant_order))
@@ -289,7 +289,7 @@ def approve(
         raise Rejected("wrong-state", "This partner is active with these areas and functions already.")
     settled = tuple(a for a in partner.approvals if a.grants == in_force)
     open_words = [a for a in partner.approvals if a.identity == identity and a.grants != in_force]
-    others = [a for a in open_words if _same_name(a.admin) != name]
+    others = [a for a in open_words if same_name(a.admin) != name]
     agreeing = [a for a in others if a.grants == wanted]
 
     if agreeing:
@@ -383,7 +383,8 @@ def _grant_order(grant: Grant) -> tuple[str, str, date, date]:
     return (grant.area, grant.function, grant.valid_from or date.min, grant.valid_to or date.max)
 
 
-def _same_name(admin: str) -> str:
+def same_name(admin: str) -> str:
+    """The one form of a person's name however it is typed: without case, spaces and width."""
     return "".join(unicodedata.normalize("NFKC", admin).casefold().split())
 
 

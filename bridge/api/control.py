@@ -143,7 +143,7 @@ class Control:
         word = await _read(request, Approval)
         partner = await self._enrol.approve(
             request.match_info["id"],
-            word.admin,
+            _named(word.admin),
             word.fingerprint,
             areas=word.areas,
             functions=word.functions,
@@ -163,19 +163,19 @@ class Control:
     async def suspend(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """Stop all traffic for now."""
         move = await _read(request, Move)
-        return answered(await self._shown(await self._enrol.suspend(request.match_info["id"], move.admin)))
+        return answered(await self._shown(await self._enrol.suspend(request.match_info["id"], _named(move.admin))))
 
     @route("POST", "/control/partners/{id}/resume", needs="control", summary="Resume a partner")
     async def resume(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """Take up traffic again."""
         move = await _read(request, Move)
-        return answered(await self._shown(await self._enrol.resume(request.match_info["id"], move.admin)))
+        return answered(await self._shown(await self._enrol.resume(request.match_info["id"], _named(move.admin))))
 
     @route("POST", "/control/partners/{id}/revoke", needs="control", summary="Revoke a partner")
     async def revoke(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """End it for good."""
         move = await _read(request, Move)
-        return answered(await self._shown(await self._enrol.revoke(request.match_info["id"], move.admin)))
+        return answered(await self._shown(await self._enrol.revoke(request.match_info["id"], _named(move.admin))))
 
     @route("GET", "/control/retention", needs="control", summary="What is kept, and when it goes")
     async def retention(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
@@ -202,16 +202,16 @@ class Control:
         """One of two people asks, or the second confirms."""
         wanted = await _read(request, Holding)
         ref = parse_reference(wanted.ref) or wanted.ref.lower()
-        return answered(await self._retain.hold(ref, wanted.authority, wanted.review, wanted.admin))
+        return answered(await self._retain.hold(ref, wanted.authority, wanted.review, _named(wanted.admin)))
 
     @route("POST", "/control/retention/release", needs="control", summary="End a hold, or the brake")
     async def release(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """With a reference, one of two people ends a hold; without, an administrator confirms the clock."""
         wanted = await _read(request, Releasing)
         if wanted.ref is None:
-            return answered({"brake_released": await self._retain.release_brake(wanted.admin)})
+            return answered({"brake_released": await self._retain.release_brake(_named(wanted.admin))})
         ref = parse_reference(wanted.ref) or wanted.ref.lower()
-        return answered(await self._retain.release(ref, wanted.admin))
+        return answered(await self._retain.release(ref, _named(wanted.admin)))
 
     @route("GET", "/control/retention/statement", needs="control", summary="A month in counts")
     async def statement(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
@@ -289,6 +289,13 @@ class Control:
     async def _shown(self, partner: Partner) -> dict[str, Any]:
         facts = shown(partner, self._clock.now())
         return {**facts, **await self._operations.partner_state(partner.node_id)}
+
+
+def _named(name: str) -> str:
+    """A name that somebody typed: never one that the log knows as a signed-in person's or the node's own."""
+    if ":" in name or name.strip() in {"node", "partners"}:
+        raise Rejected("usage", "Say who you are by your name.", 'For example: --admin "A. Osei".')
+    return name
 
 
 async def _read(request: web.Request, kind: type[Any]) -> Any:

@@ -193,6 +193,7 @@ class Node:
         contents = Contents(keystore)
         self.bell = Bell()
         views = audit.Views(database, clock)
+        known_as = audit.alias(account_key(_secret(keystore, ACCOUNTS)))
         self.checkpoint = Checkpoint(
             database=database, identity=self._identity, book=self.book, clock=clock, metrics=metrics
         )
@@ -246,6 +247,7 @@ class Node:
             routes_changed=self._routes_changed,
             time_said=self._time_said,
             heads=self.witness,
+            known_as=known_as,
             clock=clock,
             metrics=metrics,
             version=bridge.__version__,
@@ -304,6 +306,7 @@ class Node:
             ask_time=self.enrol.ask_time,
             checkpoint=self.checkpoint.give,
             trusted=self._time_trusted,
+            known_as=known_as,
             clock=clock,
             metrics=metrics,
             step=timedelta(seconds=settings.clock.step_seconds),

@@ -97,6 +97,7 @@ class Enrol:
         routes_changed: Callable[[], None],
         time_said: Callable[[str, datetime], Awaitable[None]],
         heads: Heads,
+        known_as: Callable[[str], str],
         clock: Clock,
         metrics: Metrics,
         version: str,
@@ -113,6 +114,7 @@ class Enrol:
         self._routes_changed = routes_changed
         self._time_said = time_said
         self._heads = heads
+        self._known_as = known_as
         self._clock = clock
         self._metrics = metrics
         self._version = version
@@ -174,7 +176,7 @@ class Enrol:
         changed = approve(partner, admin, heard, grants, now, fingerprint.matches)
         if agreement is not None:
             changed = msgspec.structs.replace(changed, agreement=agreement)
-        await self._save(changed, Event("partner:approved", admin, node_id, outcome=changed.state))
+        await self._save(changed, Event("partner:approved", self._known_as(admin), node_id, outcome=changed.state))
         if changed.state is State.ACTIVE:
             self._routes_changed()
         return changed
@@ -195,7 +197,7 @@ class Enrol:
         self, node_id: str, admin: str, change: Callable[[Partner, datetime], Partner], action: str
     ) -> Partner:
         changed = change(self._known(node_id), self._clock.now())
-        await self._save(changed, Event(action, admin, node_id))
+        await self._save(changed, Event(action, self._known_as(admin), node_id))
         self._routes_changed()
         if changed.state is State.ACTIVE:
             self._contact(node_id)
@@ -250,10 +252,10 @@ class Enrol:
         signatures = tuple((s.kid, s.alg, s.signature) for s in signed.signatures)
         if held is None:
             partner = discovered(descriptor, signed.document, signatures, now)
-            event = Event("partner:added", actor, descriptor.node_id)
+            event = Event("partner:added", self._known_as(actor), descriptor.node_id)
         else:
             partner = renewed(held, descriptor, signed.document, signatures)
-            event = Event("partner:renewed", actor, descriptor.node_id, outcome=str(descriptor.seq))
+            event = Event("partner:renewed", self._known_as(actor), descriptor.node_id, outcome=str(descriptor.seq))
         await self._save(partner, event)
         if descriptor.checkpoint is not None:
             self._heads.saw(descriptor.node_id, descriptor.checkpoint)

@@ -24,6 +24,7 @@ from bridge.crypto.vault import BucketKey
 from bridge.errors import Rejected
 from bridge.events import Facts, about
 from bridge.metrics import Metrics
+from bridge.partners import same_name
 from bridge.receipts import Statement, Status
 from bridge.retention import (
     UNREAD,
@@ -117,6 +118,7 @@ class Retain:
         ask_time: Callable[[datetime], Awaitable[None]],
         checkpoint: Callable[[str], str | None],
         trusted: Callable[[], None],
+        known_as: Callable[[str], str],
         clock: SteadyClock,
         metrics: Metrics,
         step: timedelta = timedelta(hours=1),
@@ -132,6 +134,7 @@ class Retain:
         self._ask_time = ask_time
         self._checkpoint = checkpoint
         self._trusted = trusted
+        self._known_as = known_as
         self._clock = clock
         self._metrics = metrics
         self._step = step
@@ -221,7 +224,7 @@ class Retain:
         """An administrator confirms that the wall clock is right; whether there was a brake."""
         if self._brake is None:
             return False
-        await self._release(_person(actor))
+        await self._release(self._known_as(_person(actor)))
         return True
 
     async def _release(self, actor: str) -> None:
@@ -642,7 +645,7 @@ class Retain:
                     moved += await self._move(
                         tx, side, row.key, name, row.alert_id, row.bucket_day, row.wrapped_key, day
                     )
-            event = Event("retention:applied", actor, retention_class, outcome=str(moved))
+            event = Event("retention:applied", self._known_as(actor), retention_class, outcome=str(moved))
             await audit.append(tx, [event], millis(self._clock.now()))
         return moved
 
@@ -680,7 +683,7 @@ class Retain:
                            admin, at, None, None, None, None, None, None,
                            in_force.bucket_day if in_force else place.bucket_day,
                            in_force.retain_until if in_force else place.retain_until)  # fmt: skip
-                await self._save(row, Event("hold:asked", admin, place.alert_id))
+                await self._save(row, Event("hold:asked", self._known_as(admin), place.alert_id))
                 return _shown_hold(row, self._now())
             if (asked.authority, asked.review) != (authority, review.isoformat()):
                 raise Rejected(
@@ -717,11 +720,11 @@ class Retain:
             at = millis(self._clock.now())
             if held.state == "asked":
                 row = held._replace(state="released", released_by=admin, released_at=at)
-                await self._save(row, Event("hold:dropped", admin, held.alert_id))
+                await self._save(row, Event("hold:dropped", self._known_as(admin), held.alert_id))
                 return _shown_hold(row, self._now())
             if held.state == "held":
                 row = held._replace(state="leaving", release_by=admin, release_at=at)
-                await self._save(row, Event("hold:release-asked", admin, held.alert_id))
+                await self._save(row, Event("hold:release-asked", self._known_as(admin), held.alert_id))
                 return _shown_hold(row, self._now())
             _second(held.release_by or "", admin)
             row = held._replace(state="released", released_by=admin, released_at=at)
@@ -784,7 +787,7 @@ class Retain:
                 await retention.save_hold(
                     tx, replaced._replace(state="released", released_by=admin, released_at=at)
                 )
-            await audit.append(tx, [Event("hold:confirmed", admin, row.alert_id)], at)
+            await audit.append(tx, [Event("hold:confirmed", self._known_as(admin), row.alert_id)], at)
         for partner in partners:
             self._wake(partner)
 
@@ -801,7 +804,7 @@ class Retain:
                     continue
                 if item.withdrawn_at is not None:
                     due = Due(*(getattr(item, name) for name in Due._fields))
-                    partners |= await self.purge_within(tx, [due], "withdrawn", admin, at)
+                    partners |= await self.purge_within(tx, [due], "withdrawn", self._known_as(admin), at)
                     continue
                 day = date.fromisoformat(row.bucket_day)
                 for status, when, _ in await inbox.said_of(tx, item.message_id):
@@ -817,7 +820,7 @@ class Retain:
                 if alert.withdrawn_at is not None:
                     await self.taken_back(tx, await _again(tx, alert.id), None)
             await retention.save_hold(tx, row)
-            await audit.append(tx, [Event("hold:released", admin, row.alert_id)], at)
+            await audit.append(tx, [Event("hold:released", self._known_as(admin), row.alert_id)], at)
         return partners
 
     async def back(
@@ -924,12 +927,8 @@ def _person(name: str) -> str:
     return plain
 
 
-def _same(one: str, other: str) -> bool:
-    return "".join(one.casefold().split()) == "".join(other.casefold().split())
-
-
 def _second(first: str, admin: str) -> None:
-    if _same(first, admin):
+    if same_name(first) == same_name(admin):
         raise Rejected(
             "two-administrators", "A second, different person must confirm.", "Ask a colleague to run the same command."
         )

@@ -4,7 +4,8 @@ A record's place in the tree is its number less one. Of whole runs of 256 record
 the roots are kept as tiles, so that a proof in a log of millions reads a few hundred rows.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -13,7 +14,9 @@ from bridge.audit import Event, minute, record_of
 from bridge.clock import Clock, millis
 from bridge.crypto import merkle
 from bridge.crypto.signed import AUDIT, pae
+from bridge.crypto.vault import search_tag
 from bridge.errors import Rejected
+from bridge.partners import same_name
 from bridge.storage import counters
 from bridge.storage.database import Database, Parameters, Row, Transaction
 
@@ -35,6 +38,23 @@ class Checkpoint(NamedTuple):
 
 
 _CHECKPOINT = ",".join(Checkpoint._fields)
+
+
+_KNOWN = re.compile(r"(?:person|token|role):[0-9A-Za-z-]{1,64}|node|operator|partners")
+
+
+def alias(key: bytes) -> Callable[[str], str]:
+    """How administrators who type their names stand in the log: under a pseudonym that is the same each time.
+
+    Only who has the keystore can tell whether a name is behind it. What is a pseudonym already stays as it is.
+    """
+
+    def known_as(name: str) -> str:
+        if _KNOWN.fullmatch(name):
+            return name
+        return f"admin:{search_tag(key, f'administrator {same_name(name)}')[:6].hex()}"
+
+    return known_as
 
 
 def leaf(record: bytes) -> bytes:

@@ -55,6 +55,8 @@ async def called(sign_in: SignIn) -> Callable[[str], str]:
             return _("an account that is gone")
         if actor.startswith("token:"):
             return _("a connected system")
+        if actor.startswith("admin:"):
+            return _("an administrator at the command line (%(known)s)", known=actor.removeprefix("admin:"))
         return {"node": _("this node"), "operator": _("the command line")}.get(actor, actor)
 
     return name
