@@ -125,13 +125,9 @@ def events() -> list[tuple[str, ast.Call]]:
     for path in sorted(Path(bridge.__file__).parent.rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         imports = [each for each in ast.walk(tree) if isinstance(each, ast.ImportFrom) and each.module == "bridge.audit"]
-        if not any(name.name == "Event" for each in imports for name in each.names):
-            continue
-        found += [
-            (path.name, each)
-            for each in ast.walk(tree)
-            if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "Event"
-        ]
+        called = {name.asname or name.name for each in imports for name in each.names if name.name == "Event"}
+        calls = [each for each in ast.walk(tree) if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)]
+        found += [(path.name, each) for each in calls if isinstance(each.func, ast.Name) and each.func.id in called]
     return found
 
 
