@@ -74,7 +74,13 @@ def clock() -> Clock:
 
 def log_of(database: Database, clock: Clock, **more: Any) -> Checkpoint:
     return Checkpoint(
-        database=database, identity=keys, book=book(), clock=clock, metrics=Metrics(), **more
+        database=database,
+        identity=keys,
+        identities=lambda: [tuple(key.public_key() for key in keys().identity_keys)],
+        book=book(),
+        clock=clock,
+        metrics=Metrics(),
+        **more,
     )
 
 

@@ -73,13 +73,19 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: int | None = None
 
 
+class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which keys are made anew: those for messages and sealing, or the identity."""
+
+    identity: bool = False
+
+
 class Operations(msgspec.Struct, frozen=True):
     """What the node can tell and do about itself; wired in `bridge.nodes.app`."""
 
     status: Callable[[], Awaitable[dict[str, Any]]]
     check: Callable[[], Awaitable[dict[str, Any]]]
     keys: Callable[[], Awaitable[dict[str, Any]]]
-    rotate: Callable[[str], Awaitable[dict[str, Any]]]
+    rotate: Callable[[str, bool], Awaitable[dict[str, Any]]]
     reload_areas: Callable[[], Awaitable[dict[str, Any]]]
     partner_state: Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -269,9 +275,10 @@ class Control:
         return answered(await self._operations.keys())
 
     @route("POST", "/control/keys/rotate", needs="control", summary="Make new sealing and message keys")
-    async def rotate(self, _request: web.Request, actor: Actor) -> web.StreamResponse:
-        """Old keys stay until the last mail under them must have come."""
-        return answered(await self._operations.rotate(actor.name))
+    async def rotate(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Old keys stay until the last mail under them must have come. With `identity`, another identity instead."""
+        wanted = await _read(request, Renewal)
+        return answered(await self._operations.rotate(actor.name, wanted.identity))
 
     @route("POST", "/control/areas/reload", needs="control", summary="Read the imported directory again")
     async def reload_areas(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:

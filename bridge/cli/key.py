@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from bridge.cli import screen
-from bridge.cli.command import Group, State, pass_state
+from bridge.cli.command import Group, State, certain, pass_state
 from bridge.cli.node import show_fingerprint
 
 
@@ -23,16 +23,28 @@ def show(state: State) -> None:
 
 
 @key.command()
+@click.option("--identity", is_flag=True, help="Take on another identity instead: the fingerprint changes.")
+@click.option("--yes", is_flag=True, help="Do not ask, with --identity.")
 @pass_state
-def rotate(state: State) -> None:
+def rotate(state: State, identity: bool, yes: bool) -> None:
     """Make new keys for messages and sealing. The old ones stay for what is under way, then are destroyed.
 
-    Partners learn of them by themselves. The fingerprint stays the same.
+    Partners learn of them by themselves. The fingerprint stays the same, unless --identity is given: then the identity
+    before hands on to a new one and signs beside it for 90 days. Do that when somebody may have copied the keystore, or
+    when those who knew its passphrase have left.
     """
-    answer = state.node(offline=True).post("/control/keys/rotate")
+    if identity:
+        certain(
+            "Another identity means another fingerprint: partners go on by themselves, but their administrators must be "
+            "told, and paper records of the words are out of date. It cannot be changed again for 90 days. Go on?",
+            yes=yes,
+        )
+    answer = state.node(offline=True).post("/control/keys/rotate", {"identity": identity})
 
     def words() -> None:
-        screen.out("New keys are in use.")
+        screen.out("This node has another identity." if identity else "New keys are in use.")
+        if identity:
+            screen.out("Ring your partners and read them the new words:")
         screen.out()
         _tell(answer)
 

@@ -92,6 +92,20 @@ def verify(note: str, node_id: str, keys: Sequence[PublicKey]) -> Checkpoint:
     return checkpoint
 
 
+def verify_any(note: str, node_id: str, identities: Sequence[Sequence[PublicKey]]) -> Checkpoint:
+    """As :func:`verify`, by whichever of a node's `identities` signed it: it had one after the other.
+
+    Raises as that does; with no identities, `unknown-sender`.
+    """
+    for keys in identities[:-1]:
+        try:
+            return verify(note, node_id, keys)
+        except Rejected as error:
+            if error.code != "unknown-sender":
+                raise
+    return verify(note, node_id, identities[-1] if identities else ())
+
+
 def extension(old_size: int, proof: Sequence[bytes], note: str) -> str:
     """A note behind the proof that its log begins with the first `old_size` records, in the form of `tlog-witness`."""
     hashes = "".join(f"{base64.b64encode(each).decode()}\n" for each in proof)

@@ -63,7 +63,7 @@ from bridge.audit import Event
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
 from bridge.config import FILE_NAME, Settings, explain, render
 from bridge.crypto.identity import Identity
-from bridge.crypto.keys import Fingerprint
+from bridge.crypto.keys import Fingerprint, PublicKey
 from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
 from bridge.metrics import Metrics
@@ -113,7 +113,16 @@ from bridge.storage import (
 )
 from bridge.storage.contents import Contents, gone
 from bridge.storage.database import Database, Transaction
-from bridge.storage.keystore import KeyRow, KeySource, Keystore, make_key_file, read_secret
+from bridge.storage.keystore import (
+    ACTIVE,
+    DESTROYED,
+    RETIRED,
+    KeyRow,
+    KeySource,
+    Keystore,
+    make_key_file,
+    read_secret,
+)
 from bridge.storage.partners import Book, load
 from bridge.storage.postcodes import PostcodeTable
 from bridge.storage.webhooks import Keys
@@ -195,7 +204,12 @@ class Node:
         views = audit.Views(database, clock)
         known_as = audit.alias(account_key(_secret(keystore, ACCOUNTS)))
         self.checkpoint = Checkpoint(
-            database=database, identity=self._identity, book=self.book, clock=clock, metrics=metrics
+            database=database,
+            identity=self._identity,
+            identities=self._identities,
+            book=self.book,
+            clock=clock,
+            metrics=metrics,
         )
         self.rotate = Rotate(
             database=database,
@@ -204,6 +218,7 @@ class Node:
             profile=profile_of(settings, tls_pins),
             announce=self._announce,
             checkpoint=self.checkpoint.newest,
+            sign_head=self.checkpoint.sign,
             sure=self._sure,
             clock=clock,
         )
@@ -697,6 +712,13 @@ class Node:
     def _identity(self) -> Identity:
         return self.rotate.identity()
 
+    def _identities(self) -> list[tuple[PublicKey, ...]]:
+        """Every identity that this node has had, the newest first: each signed heads of its log."""
+        found: dict[datetime, list[PublicKey]] = {}
+        for key in self.keystore.keys("identity", (ACTIVE, RETIRED, DESTROYED)):
+            found.setdefault(key.not_before, []).append(PublicKey(key.alg, bytes.fromhex(key.kid), key.public))
+        return [tuple(found[since]) for since in sorted(found, reverse=True)]
+
     async def _said_hello(self, node_id: str) -> bool:
         return await self.enrol.hello(node_id)
 
@@ -949,9 +971,9 @@ class Node:
             else None,
         }
 
-    async def rotated(self, actor: str) -> dict[str, Any]:
-        """Make new keys now."""
-        made = await self.rotate.rotate(actor)
+    async def rotated(self, actor: str, identity: bool) -> dict[str, Any]:
+        """Make new keys now: for messages and sealing, or another identity."""
+        made = await (self.rotate.rotate_identity(actor) if identity else self.rotate.rotate(actor))
         return {"seq": made.seq, **await self.keys()}
 
     async def reload_areas(self) -> dict[str, Any]:

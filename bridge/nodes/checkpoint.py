@@ -7,7 +7,7 @@ remembers a head does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, timedelta
 from typing import Any, Final
 
@@ -18,11 +18,11 @@ from bridge.audit import Record
 from bridge.clock import Clock, millis, moment
 from bridge.crypto import merkle
 from bridge.crypto.identity import Identity
+from bridge.crypto.keys import PublicKey
 from bridge.errors import Malformed, Rejected
 from bridge.evidence import note
 from bridge.evidence.check import Finding
 from bridge.metrics import Metrics
-from bridge.registry import public_keys
 from bridge.storage import audit
 from bridge.storage.database import Database
 from bridge.storage.partners import Book
@@ -56,6 +56,7 @@ class Checkpoint:
         *,
         database: Database,
         identity: Callable[[], Identity],
+        identities: Callable[[], Sequence[tuple[PublicKey, ...]]],
         book: Book,
         clock: Clock,
         metrics: Metrics,
@@ -64,6 +65,7 @@ class Checkpoint:
     ) -> None:
         self._db = database
         self._identity = identity
+        self._identities = identities
         self._book = book
         self._clock = clock
         self._metrics = metrics
@@ -213,10 +215,8 @@ class Checkpoint:
         return head.size
 
     def _own(self, text: str) -> note.Checkpoint:
-        """A head that was signed by this node's identity. Raises as :func:`note.verify` does."""
-        own = self._book.get(self._book.own_id)
-        keys = public_keys(own.descriptor.identity_keys) if own else ()
-        return note.verify(text, self._book.own_id, keys)
+        """A head that was signed by an identity of this node. Raises as :func:`note.verify_any` does."""
+        return note.verify_any(text, self._book.own_id, self._identities())
 
     # What people ask
 

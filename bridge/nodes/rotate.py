@@ -2,12 +2,13 @@
 
 A sealing key is published for its days and a week of overlap; it is destroyed once the last mail sealed with it must
 have come. That destruction is the forward secrecy. A message key stays published until the last envelope it signed
-must have come. Identity keys stay.
+must have come. Identity keys stay until an administrator takes on another identity; the one before signs beside it
+for 90 days, so that partners that missed the change follow, and is destroyed then.
 """
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,7 +20,8 @@ from bridge.audit import Event
 from bridge.clock import Clock, millis
 from bridge.crypto.identity import Identity
 from bridge.crypto.keys import ED25519, MLDSA65, XWING, SealingKey, SigningKey
-from bridge.crypto.signed import DESCRIPTOR
+from bridge.crypto.signed import DESCRIPTOR, ROTATION, sign
+from bridge.errors import Rejected
 from bridge.partners import (
     Contact,
     Descriptor,
@@ -32,7 +34,7 @@ from bridge.partners import (
 from bridge.storage import audit
 from bridge.storage.counters import fact
 from bridge.storage.database import Database
-from bridge.storage.keystore import KeyRow, Keystore
+from bridge.storage.keystore import ACTIVE, RETIRED, KeyRow, Keystore
 from bridge.storage.partners import Book, descriptor, keep_descriptor
 
 log = structlog.get_logger()
@@ -42,6 +44,8 @@ FLOOR = "descriptor-floor"
 """Fact in the data: numbers up to this one may have been spent by a keystore newer than the one restored."""
 OVERLAP = timedelta(days=7)
 LAST_MAIL = timedelta(days=31)
+HANDING_ON = timedelta(days=90)
+"""So long the identity before signs beside the new one: as long as a descriptor may be in force (PROTOCOL section 3)."""
 FAR = timedelta(days=36525)
 
 
@@ -97,6 +101,7 @@ class Rotate:
         profile: Profile,
         announce: Callable[[], None],
         checkpoint: Callable[[], str | None],
+        sign_head: Callable[[], Awaitable[object]],
         sure: Callable[[], bool],
         clock: Clock,
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -107,10 +112,12 @@ class Rotate:
         self._profile = profile
         self._announce = announce
         self._checkpoint = checkpoint
+        self._sign_head = sign_head
         self._sure = sure
         self._clock = clock
         self._random = random
         self._identity: Identity | None = None
+        self._before: list[SigningKey] = []
         self._published: frozenset[bytes] = frozenset()
 
     def identity(self) -> Identity:
@@ -173,6 +180,39 @@ class Rotate:
         await self._record("key:rotated", actor, str(self.identity().seq))
         return self._own()
 
+    async def rotate_identity(self, actor: str) -> Descriptor:
+        """Take on another identity, handed on by the one before, which signs beside it for 90 days and is destroyed then.
+
+        Partners take it by themselves; people see another fingerprint. Raises Rejected `wrong-state` while the last
+        change is so recent that a partner may know the identity before it alone, or the clock is in doubt.
+        """
+        now = self._clock.now()
+        if not self._sure():
+            raise Rejected(
+                "wrong-state",
+                "The clock is in doubt, and the identity before would be destroyed by it.",
+                "Check the machine's time, then run `bridge retention release --clock --admin NAME`.",
+            )
+        before = self._keys.keys("identity", (RETIRED,))
+        if before:
+            last = max(key.destroy_after or now for key in before)
+            raise Rejected(
+                "wrong-state",
+                "The identity was changed less than 90 days ago.",
+                f"Partners may not know of that change yet; it can be changed again after {last:%d %B %Y}.",
+            )
+        made = [_row("identity", SigningKey.generate(alg, self._profile.node_id, self._random), now, now + FAR)
+                for alg in (ED25519, MLDSA65)]  # fmt: skip
+        old = [key.kid for key in self._keys.keys("identity", (ACTIVE,))]
+        await self._keys.succeed(made, old, not_after=now, destroy_after=now + HANDING_ON)
+        # If we stop here, the next start publishes the identity that the keystore has.
+        held = self._own()
+        await self._load(held.seq)
+        await self._record("key:identity", actor, made[0].kid)
+        await self._sign_head()
+        await self._issue(held, now)
+        return self._own()
+
     def _own(self) -> Descriptor:
         own = self._book.get(self._profile.node_id)
         if own is None:
@@ -180,8 +220,9 @@ class Rotate:
         return own.descriptor
 
     def _due(self, held: Descriptor, now: datetime) -> bool:
-        kids = {key.kid for key in (*held.sealing_keys, *held.message_keys)}
+        kids = {key.kid for key in (*held.sealing_keys, *held.message_keys, *held.identity_keys)}
         wanted = {key.kid for key in self._listed("sealing", now) + self._listed("message", now)}
+        wanted |= {key.kid for key in self._keys.keys("identity", (ACTIVE,))}
         half = held.issued + (held.expires - held.issued) / 2
         return self._profile.differs(held) or kids != wanted or now >= half or held.issued > now + OVERLAP
 
@@ -204,7 +245,10 @@ class Rotate:
         for key in sorted(self._keys.keys("message"), key=lambda key: (key.not_before <= now, key.not_before)):
             message[key.alg] = SigningKey.from_seed(key.alg, node_id, key.seed)
         sealing = [SealingKey.from_seed(key.alg, node_id, key.seed) for key in self._keys.keys("sealing")]
-        identity = [SigningKey.from_seed(key.alg, node_id, key.seed) for key in self._keys.keys("identity")]
+        identity, self._before = (
+            [SigningKey.from_seed(key.alg, node_id, key.seed) for key in self._keys.keys("identity", (state,))]
+            for state in (ACTIVE, RETIRED)
+        )
         self._identity = Identity(
             node_id=node_id,
             seq=seq,
@@ -238,7 +282,7 @@ class Rotate:
             functions=profile.functions,
             endpoints=(profile.url,),
             identity_keys=tuple(
-                _published(key) for key in self._keys.keys("identity")
+                _published(key) for key in self._keys.keys("identity", (ACTIVE,))
             ),
             message_keys=tuple(self._listed("message", now)),
             sealing_keys=tuple(self._listed("sealing", now)),
@@ -255,6 +299,8 @@ class Rotate:
             made = msgspec.structs.replace(made, checkpoint=None)
             document = wire.encode_json(made)
         signatures = tuple(identity.sign_identity(DESCRIPTOR, [document]))
+        if self._before:
+            signatures += tuple(sign(ROTATION, [document], self._before))
         # If we stop here, the number is spent, in the keystore, and the next start takes the one after it: never two
         # under one number, not even after the data came back from an old backup.
         digest = hashlib.sha256(document).digest()

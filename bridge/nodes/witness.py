@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import structlog
 
+from bridge import wire
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto import merkle
@@ -27,7 +28,7 @@ from bridge.metrics import Metrics
 from bridge.nodes.transport import Call, Endpoint
 from bridge.partners import Hello, Partner, State
 from bridge.registry import public_keys
-from bridge.storage import audit, settlement, witnesses
+from bridge.storage import audit, evidence, settlement, witnesses
 from bridge.storage.database import Database
 from bridge.storage.partners import Book
 
@@ -151,7 +152,7 @@ class Witness:
         Raises Malformed and Rejected for one that does not verify; nothing is kept of it.
         """
         async with self._taking:
-            head = self._verified(partner, text)
+            head = await self._verified(partner, text)
             tip = self._tips.get(partner)
             kept = await witnesses.of_size(self._db, partner, head.size)
             if any(row.root == head.root for row in kept) and not (tip and seen and head.size < seen <= tip.size):
@@ -165,12 +166,18 @@ class Witness:
             else:
                 await self._keep(partner, tip.branch, head, text)
 
-    def _verified(self, partner: str, text: str) -> note.Checkpoint:
+    async def _verified(self, partner: str, text: str) -> note.Checkpoint:
+        """A head by the partner's identity, or by one that it had before: one may have been under way."""
         known = self._book.get(partner)
         if known is None:
             raise Rejected("unknown-sender", "The checkpoint is of a node that is not known.")
         try:
             return note.verify(text, partner, public_keys(known.descriptor.identity_keys))
+        except Rejected:
+            documents = [document for document, _ in await evidence.descriptors(self._db, partner)]
+        had = dict.fromkeys(public_keys(wire.decode_descriptor(each).identity_keys) for each in reversed(documents))
+        try:
+            return note.verify_any(text, partner, list(had))
         except Rejected as error:
             if error.code == "bad-signature":
                 self._suspect(partner, error.code)
@@ -244,7 +251,7 @@ class Witness:
                 await self._break(row)
             raise Rejected("bad-proof", "The partner gave no proof that its log goes on.")
         try:
-            text = self._proved(row, answer.body)
+            text = await self._proved(row, answer.body)
         except Rejected:
             await self._strike(row)
             raise
@@ -253,7 +260,7 @@ class Witness:
         async with self._db.transaction() as tx:
             await witnesses.link(tx, row, _day(row.at))
 
-    def _proved(self, row: witnesses.Witness, body: bytes) -> str:
+    async def _proved(self, row: witnesses.Witness, body: bytes) -> str:
         """The later head that an answer proves to go on from `row`. Raises Malformed and Rejected."""
         if len(body) > _ANSWER:
             raise Malformed("consistency proof")
@@ -261,7 +268,7 @@ class Witness:
             size, proof, text = note.read_extension(body.decode())
         except UnicodeDecodeError:
             raise Malformed("consistency proof") from None
-        head = self._verified(row.partner, text)
+        head = await self._verified(row.partner, text)
         if size != row.size:
             raise Malformed("consistency proof")
         merkle.verify_consistency(row.size, head.size, proof, row.root, head.root)

@@ -211,6 +211,31 @@ class Keystore:
         self._keys[kid] = new
         return new
 
+    async def succeed(
+        self, rows: Iterable[KeyRow], old: Iterable[str], *, not_after: datetime, destroy_after: datetime
+    ) -> None:
+        """Put new keys in the place of old ones, all or none: those are retired as :meth:`retire_key` does.
+
+        Raises Rejected `not-found`, and Conflict when a new kid is there already.
+        """
+        at = millis(self._clock.now())
+        fresh = list(rows)
+        over = [
+            msgspec.structs.replace(self._held(kid), state=RETIRED, not_after=not_after, destroy_after=destroy_after)
+            for kid in old
+        ]
+        # If we stop here, the old ones are in use still.
+        async with self._database.transaction() as unit:
+            await unit.executemany(
+                f"insert into keys ({_COLUMNS}, changed_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*self._wrapped(row), at) for row in fresh],
+            )
+            await unit.executemany(
+                "update keys set state = ?, not_after = ?, destroy_after = ?, changed_at = ? where kid = ?",
+                [(RETIRED, millis(not_after), millis(destroy_after), at, row.kid) for row in over],
+            )
+        self._keys |= {row.kid: row for row in (*fresh, *over)}
+
     async def destroy_key(self, kid: str) -> None:
         """Delete the seed for good, from the file and from memory; the row stays to explain past use.
 

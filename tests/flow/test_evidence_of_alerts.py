@@ -107,6 +107,31 @@ async def test_after_two_rotations_and_the_end_of_its_time_it_proves_all_but_the
     assert not any(each.get("payload") for each in json.loads(made)["evidence"]["messages"] if each["type"] == "alert")
 
 
+@pytest.mark.parametrize("name", [JCP, MASH])
+async def test_it_proves_as_much_after_the_identities_were_handed_on_twice(county: County, name: str) -> None:
+    reference = await worked(county)
+    first = {each: fingerprint(county, each) for each in (JCP, MASH)}
+    for _ in range(2):
+        for each in (JCP, MASH):
+            await county[each].rotate.rotate_identity("operator")
+            await county.settle(limit=60)
+        await county.sleep(minutes=2)
+        county.clock.jump(days=91)
+        for each in (JCP, MASH):
+            await county[each].retain.tick()
+            await county[each].rotate.tend()
+            await county[each].enrol.greet_all()
+        await county.settle(limit=60)
+        await county.sleep(minutes=2)
+    report = check(await exported(county, name, reference))
+    assert wrong(report) == []
+    assert "handed on 2 times by the identity before" in said(report)
+    told = {(each.node, tuple(each.words.split())) for each in report.identities}
+    for each in (JCP, MASH):
+        assert {(each, tuple(first[each])), (each, tuple(fingerprint(county, each)))} <= told
+    assert county[MASH].checkpoint.disputes() == []
+
+
 async def let_expire(county: County) -> None:
     """Until the time of everything is over and it is deleted, on both sides."""
     for each in (JCP, MASH):

@@ -1,5 +1,6 @@
 """Descriptors and keys between live nodes: renewed, rotated, refused, expired, revoked (PROTOCOL sections 2 and 3)."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -490,3 +491,94 @@ async def test_a_greeting_that_is_old_or_for_another_or_not_its_senders_gets_not
     assert (await county.handed(MASH, "POST", HELLO, greeting.body)) == Answer(400, b"")
     assert ENVELOPES not in {each.path for each in county.wire.log}
     assert MLDSA65 in {key.alg for key in own(county[MASH]).identity_keys}
+
+
+# ── Another identity of our own ──
+
+
+def fingerprint(county: County, by: str, of: str) -> str:
+    known = county[by].book.get(of)
+    assert known is not None
+    return " ".join(registry.fingerprint_of(known.descriptor).words)
+
+
+async def test_another_identity_is_taken_by_partners_and_traffic_goes_on(county: County) -> None:
+    await county.add(JCP, MASH)
+    before = fingerprint(county, JCP, MASH)
+    made = await county[MASH].rotate.rotate_identity("operator")
+    await county.sleep(seconds=5)
+    assert fingerprint(county, JCP, MASH) == fingerprint(county, MASH, MASH) != before
+    known = county[JCP].book.get(MASH)
+    assert known is not None
+    assert (known.state, known.descriptor.seq, len(known.signatures)) == (State.ACTIVE, made.seq, 4)
+    done = await county.send(JCP, alert())
+    await county.settle()
+    assert (await county.statuses(JCP, done.id))[MASH] == "received"
+    await county[MASH].checkpoint.sign()
+    await county.restart(MASH)
+    await county.sleep(minutes=2)
+    assert own(county[MASH]).identity_keys == made.identity_keys, "it is the same after a restart"
+    assert all(finding.ok for finding in await county[MASH].checkpoint.verify(lambda *_: None))
+    assert county[MASH].checkpoint.disputes() == []
+    assert {code for name in (JCP, MASH) for _, code in county.events(name)} == set()
+    assert (await county.audited(MASH, "key:identity"))[0]["actor"] == "operator"
+
+
+async def test_who_was_away_for_89_days_follows_a_change_of_identity_and_after_90_the_old_keys_are_gone(
+    county: County,
+) -> None:
+    await county.add(JCP, MASH)
+    await county.stop(JCP)
+    old = {key.kid for key in own(county[MASH]).identity_keys}
+    await county[MASH].rotate.rotate_identity("operator")
+    county.clock.jump(days=89)
+    await county[MASH].retain.tick()
+    await county[MASH].rotate.tend()
+    await county.start(JCP)
+    await county[JCP].retain.release_brake("A")
+    await county[MASH].enrol.greet_all()
+    await county.sleep(seconds=30)
+    assert fingerprint(county, JCP, MASH) == fingerprint(county, MASH, MASH)
+    county.clock.jump(days=2)
+    for name in (JCP, MASH):
+        await county[name].retain.tick()
+        await county[name].rotate.tend()
+    assert all(not county[MASH].keystore.key(kid).seed for kid in old)  # type: ignore[union-attr]
+    await county[MASH].rotate.rotate("operator")
+    known = county[MASH].book.get(MASH)
+    assert known is not None
+    assert len(known.signatures) == 2, "nobody signs for the identity before any more"
+
+
+async def test_an_identity_is_not_changed_again_while_partners_may_not_know_of_the_change(county: County) -> None:
+    await county.add(MASH)
+    await county[MASH].rotate.rotate_identity("operator")
+    held = own(county[MASH])
+    with pytest.raises(Rejected, match="less than 90 days ago") as refused:
+        await county[MASH].rotate.rotate_identity("operator")
+    assert refused.value.hint
+    assert "after 20 February 2027" in refused.value.hint
+    assert own(county[MASH]) == held
+
+
+async def test_an_identity_is_not_changed_while_the_clock_is_in_doubt(county: County) -> None:
+    await county.add(MASH)
+    county.clock.jump(days=40, wall_only=True)
+    await county[MASH].retain.tick()
+    with pytest.raises(Rejected, match="clock is in doubt"):
+        await county[MASH].rotate.rotate_identity("operator")
+
+
+@pytest.mark.parametrize("place", range(1, 12, 2))
+async def test_a_change_of_identity_that_is_stopped_anywhere_leaves_one_whole_identity(county: County, place: int) -> None:
+    await county.add(JCP, MASH)
+    reached = county.database(MASH).arm(place)
+    work = county.loop.create_task(county.at(MASH, county[MASH].rotate.rotate_identity("operator")))
+    await asyncio.wait({reached, work}, return_when=asyncio.FIRST_COMPLETED)
+    await county.crash(MASH)
+    await asyncio.gather(work, return_exceptions=True)
+    await county.sleep(seconds=30)
+    active = {key.kid for key in county[MASH].keystore.keys("identity", ("active",))}
+    assert {key.kid for key in own(county[MASH]).identity_keys} == active
+    assert len(active) == 2
+    assert fingerprint(county, JCP, MASH) == fingerprint(county, MASH, MASH)

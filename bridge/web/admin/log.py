@@ -74,6 +74,7 @@ DEEDS = {
     "token:created": "made a token",
     "token:revoked": "ended a token",
     "key:rotated": "made new keys",
+    "key:identity": "took on another identity",
     "key:destroyed": "destroyed an old key",
     "descriptor:issued": "published this node's description",
     "hold:asked": "asked to hold an alert",
