@@ -267,3 +267,22 @@ def test_a_shown_alert_says_that_it_is_withdrawn_and_why(node: Told, capsys: Out
     out = capsys.readouterr().out
     assert "withdrawn by the sender: it was not accurate" in out
     assert "two people end the legal hold on it" in out
+
+
+# ── Another identity ──
+
+
+def test_another_identity_is_asked_for_twice_and_tells_what_to_do(node: Told, capsys: Out) -> None:
+    assert node.bridge("key", "rotate", "--identity") == 2
+    assert "must be confirmed" in capsys.readouterr().err
+    assert node.asked == []
+    node.says(
+        "POST /control/keys/rotate",
+        {"items": [], "descriptor": None, "fingerprint": {"words": "abacus abdomen", "digits": "01234 56789"}},
+    )
+    assert node.bridge("key", "rotate", "--identity", "--yes") == 0
+    assert json.loads(node.asked[0][3]) == {"identity": True}
+    told = capsys.readouterr().out
+    assert "This node has another identity." in told
+    assert "Ring your partners" in told
+    assert "abacus abdomen" in told

@@ -6,6 +6,7 @@ must have come. Identity keys stay until an administrator takes on another ident
 for 90 days, so that partners that missed the change follow, and is destroyed then.
 """
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -118,6 +119,7 @@ class Rotate:
         self._random = random
         self._identity: Identity | None = None
         self._before: list[SigningKey] = []
+        self._changing = asyncio.Lock()  # two at once would give out one number twice
         self._published: frozenset[bytes] = frozenset()
 
     def identity(self) -> Identity:
@@ -149,13 +151,17 @@ class Rotate:
 
     async def tend(self) -> None:
         """Rotate what is due, renew the descriptor at half its time, destroy what is over unless the clock is in doubt."""
+        async with self._changing:
+            await self._tend()
+
+    async def _tend(self) -> None:
         now = self._clock.now()
         newest = self._newest("sealing", now)
         if now - newest >= timedelta(days=self._profile.sealing_days):
-            await self.rotate("node", message=False)
+            await self._rotate("node", message=False)
         newest = self._newest("message", now)
         if now - newest >= timedelta(days=self._profile.message_days):
-            await self.rotate("node", sealing=False)
+            await self._rotate("node", sealing=False)
         for key in self._keys.due(now) if self._sure() else ():
             # If we stop here, the key is still there and is destroyed next time.
             await self._keys.destroy_key(key.kid)
@@ -169,6 +175,10 @@ class Rotate:
 
     async def rotate(self, actor: str, *, sealing: bool = True, message: bool = True) -> Descriptor:
         """Make new keys beside the old and publish them. Old sealing keys open what still comes."""
+        async with self._changing:
+            return await self._rotate(actor, sealing=sealing, message=message)
+
+    async def _rotate(self, actor: str, *, sealing: bool = True, message: bool = True) -> Descriptor:
         now = self._clock.now()
         if sealing:
             await make_sealing_key(self._keys, self._profile, now, self._random)
@@ -186,6 +196,10 @@ class Rotate:
         Partners take it by themselves; people see another fingerprint. Raises Rejected `wrong-state` while the last
         change is so recent that a partner may know the identity before it alone, or the clock is in doubt.
         """
+        async with self._changing:
+            return await self._rotate_identity(actor)
+
+    async def _rotate_identity(self, actor: str) -> Descriptor:
         now = self._clock.now()
         if not self._sure():
             raise Rejected(

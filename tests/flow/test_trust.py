@@ -493,6 +493,15 @@ async def test_a_greeting_that_is_old_or_for_another_or_not_its_senders_gets_not
     assert MLDSA65 in {key.alg for key in own(county[MASH]).identity_keys}
 
 
+async def test_keys_that_are_made_from_two_sides_at_once_get_a_number_each(county: County) -> None:
+    await county.add(MASH)
+    before = own(county[MASH]).seq
+    county.clock.jump(days=31)
+    await asyncio.gather(*(county[MASH].rotate.rotate("operator") for _ in range(2)), county[MASH].rotate.tend())
+    assert own(county[MASH]).seq == before + 2
+    assert len(own(county[MASH]).sealing_keys) == 3
+
+
 # ── Another identity of our own ──
 
 
