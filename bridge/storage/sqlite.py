@@ -4,9 +4,9 @@ Units take turns in the order in which they came. A unit that ends while others 
 unit joins its transaction behind a savepoint, and the last in line commits for all of them, so that many small units
 share one fsync. Each learns of its own end only after that commit. A unit that fails is undone alone.
 
-Where the library lies in the WAL-reset range the rollback journal is used. There a commit and a read exclude each
-other, so a commit waits for the reads under way and later reads wait for the commit, here in the process, where it
-costs nothing, rather than in SQLite's sleeping busy handler.
+The write-ahead log is folded into the file by the writer alone where the library has the WAL-reset fault. That fault
+needs one connection that folds while another commits; here both are the same connection, on the same thread, and a
+lock of the node keeps other processes out. See docs/adr/0011-one-connection-writes-and-folds.md.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -37,7 +37,6 @@ from bridge.storage.database import (
 )
 
 T = TypeVar("T")
-Journal: TypeAlias = tuple[Literal["wal"], Literal["FULL"]] | tuple[Literal["truncate"], Literal["EXTRA"]]
 
 BUSY_MS: Final = 4_000
 """How long a statement waits for another process (a backup, a shell) before it gives up."""
@@ -46,19 +45,16 @@ UNITS_A_COMMIT: Final = 64
 """At most this many units share one commit, so that the first of them does not wait for ever."""
 
 WAL_BYTES: Final = 4 * 1024 * 1024
-"""A write-ahead log longer than this is folded into the file, on a thread of its own."""
-
-_SYNCHRONOUS: Final = {"FULL": 2, "EXTRA": 3}
+"""A write-ahead log longer than this is folded into the file."""
 
 
-def journal_mode(version: tuple[int, int, int]) -> Journal:
-    """The journal that is safe with this SQLite version.
+def may_fold_beside(version: tuple[int, int, int]) -> bool:
+    """Whether, with this SQLite version, one connection may fold the log while another commits.
 
-    Before 3.51.3 a write-ahead log can be reset while it is read and a commit lost, except in the branches that
-    carry the correction: 3.50.7 and later of 3.50, 3.44.6 and later of 3.44.
+    Before 3.51.3 that can lose a commit (the WAL-reset fault), except in the branches that carry the correction:
+    3.50.7 and later of 3.50, 3.44.6 and later of 3.44.
     """
-    corrected = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-    return ("wal", "FULL") if corrected else ("truncate", "EXTRA")
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
 
 
 class _Lost(Exception):  # a signal between our own lines, never seen outside
@@ -283,9 +279,9 @@ class Sqlite(Database):
 
     ddl: Mapping[str, str] = {}
 
-    def __init__(self, path: Path, journal: Journal) -> None:
+    def __init__(self, path: Path, folds_beside: bool) -> None:
         self.path = path
-        self.journal = journal
+        self._folds_beside = folds_beside
         self._writer: _Thread | None = None
         self._reader: _Thread | None = None
         self._folder: _Thread | None = None
@@ -310,7 +306,7 @@ class Sqlite(Database):
         do not hold when read back.
         """
         _private_file(path)
-        database = cls(path, journal_mode(library))
+        database = cls(path, may_fold_beside(library))
         try:
             await database._start()
         except BaseException as error:
@@ -325,18 +321,16 @@ class Sqlite(Database):
         return database
 
     async def _start(self) -> None:
-        mode, synchronous = self.journal
         self._writer = _connection(self.path)
         await self._writer
-        await self._writer.run(_prepare, mode, synchronous)
-        self._reader = _connection(self.path)
+        await self._writer.run(_prepare)
+        self._reader = _connection(self.path, "ro")  # such a connection cannot fold either
         await self._reader
-        await self._reader.run(_prepare, mode, synchronous)
-        await self._reader.run(lambda raw: raw.execute("PRAGMA query_only = ON").fetchall())
-        if mode == "wal":
+        await self._reader.run(_prepare)
+        if self._folds_beside:
             self._folder = _connection(self.path)
             await self._folder
-            await self._folder.run(_prepare, mode, synchronous)
+            await self._folder.run(_prepare)
 
     # Turns: one unit at a time, first come, first served.
 
@@ -429,14 +423,12 @@ class Sqlite(Database):
             return
         failure: Exception | None = _Lost()
         try:
-            await self._hold_reads()
             if self._writer is not None:
                 await self._writer.run(self._session.commit)
                 failure = None
         except Exception as error:  # noqa: BLE001  # every unit of the group must hear of it, whatever it is
             failure = error
         finally:
-            self._reads_wait.set()
             if not group.outcome.done():
                 group.outcome.set_result(failure)
         self._tend()
@@ -444,8 +436,6 @@ class Sqlite(Database):
     # Reads beside the writer.
 
     async def _hold_reads(self) -> None:
-        if self.journal[0] == "wal":
-            return
         self._reads_wait.clear()
         await self._reads_over.wait()
 
@@ -494,7 +484,7 @@ class Sqlite(Database):
     # Care of the file.
 
     def _tend(self) -> None:
-        if self.journal[0] != "wal" or self._closed:
+        if self._closed:
             return
         try:
             size = self.path.with_name(self.path.name + "-wal").stat().st_size
@@ -504,15 +494,14 @@ class Sqlite(Database):
             self._spawn(self._fold()).set_name("fold")
 
     async def _fold(self) -> None:
-        """Copy the log into the file beside running units, then what they added meanwhile between two of them.
+        """Copy the log into the file: beside running units where that is safe, and the rest between two of them.
 
         Without the second part a log that is never quite copied would never begin anew and grow for ever. Busy is an
         answer here, not an error; anything else shows at the next commit.
         """
-        if self._folder is None:
-            return
         with contextlib.suppress(sqlite3.Error, BridgeError):
-            await self._folder.run(_pragma, "wal_checkpoint(PASSIVE)")
+            if self._folder is not None:
+                await self._folder.run(_pragma, "wal_checkpoint(PASSIVE)")
             await self._alone(lambda raw: _pragma(raw, "wal_checkpoint(PASSIVE)"))
 
     async def checkpoint(self) -> None:
@@ -540,9 +529,7 @@ class Sqlite(Database):
         return await asyncio.shield(self._spawn(run()))
 
     async def truncate(self) -> bool:
-        """See :meth:`Database.truncate`. The rollback journal is truncated by every commit already."""
-        if self.journal[0] != "wal":
-            return True
+        """See :meth:`Database.truncate`."""
         busy, _, _ = await self._alone(lambda raw: _pragma(raw, "wal_checkpoint(TRUNCATE)"))
         return not busy
 
@@ -697,10 +684,11 @@ def _pragma(raw: sqlite3.Connection, text: str) -> Row:
     return row or ()
 
 
-def _connection(path: Path) -> _Thread:
+def _connection(path: Path, mode: str = "rw") -> _Thread:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
-            str(path),
+            f"file:{quote(str(path))}?mode={mode}",
+            uri=True,
             isolation_level=None,
             timeout=BUSY_MS / 1000,
             cached_statements=256,
@@ -711,10 +699,10 @@ def _connection(path: Path) -> _Thread:
     return _Thread(connect, iter_chunk_size=64)
 
 
-def _prepare(raw: sqlite3.Connection, mode: str, synchronous: str) -> None:
+def _prepare(raw: sqlite3.Connection) -> None:
     """Set and read back what durability and erasure rest on. Raises Misconfigured when one does not hold."""
-    raw.execute(f"PRAGMA journal_mode = {mode}").fetchall()
-    raw.execute(f"PRAGMA synchronous = {synchronous}")
+    raw.execute("PRAGMA journal_mode = wal").fetchall()
+    raw.execute("PRAGMA synchronous = FULL")
     raw.execute(f"PRAGMA busy_timeout = {BUSY_MS}").fetchall()
     raw.execute("PRAGMA foreign_keys = ON")
     raw.execute("PRAGMA secure_delete = ON").fetchall()
@@ -727,8 +715,8 @@ def _prepare(raw: sqlite3.Connection, mode: str, synchronous: str) -> None:
     # A log that begins anew is cut to its new length: old pages do not stay in its tail.
     raw.execute("PRAGMA journal_size_limit = 0").fetchall()
     wanted: dict[str, str | int] = {
-        "journal_mode": mode,
-        "synchronous": _SYNCHRONOUS[synchronous],
+        "journal_mode": "wal",
+        "synchronous": 2,  # FULL
         "foreign_keys": 1,
         "secure_delete": 1,
         "trusted_schema": 0,

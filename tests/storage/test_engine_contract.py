@@ -1,6 +1,7 @@
 """One contract for every engine and journal; a new engine is one more row in ENGINES."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import sqlite3
@@ -14,13 +15,13 @@ import pytest
 
 from bridge.errors import Misconfigured, Unavailable
 from bridge.storage.database import BrokenRule, Conflict, Database
-from bridge.storage.sqlite import UNITS_A_COMMIT, WAL_BYTES, Sqlite, journal_mode
+from bridge.storage.sqlite import UNITS_A_COMMIT, WAL_BYTES, Sqlite, may_fold_beside
 
 Opener = Callable[[Path], Awaitable[Database]]
 
 ENGINES: dict[str, Opener] = {
-    "rollback": lambda path: Sqlite.open(path, (3, 40, 1)),
-    "wal": lambda path: Sqlite.open(path, (3, 51, 3)),
+    "folding alone": lambda path: Sqlite.open(path, (3, 40, 1)),
+    "folding beside": lambda path: Sqlite.open(path, (3, 51, 3)),
 }
 
 TABLE = "create table things (id text primary key, n bigint not null check (n >= 0), body blob)"
@@ -524,32 +525,54 @@ async def test_care_may_run_beside_units_and_be_cancelled(database: Database) ->
 
 
 @pytest.mark.parametrize(
-    ("version", "mode"),
+    ("version", "beside"),
     [
-        ((3, 40, 1), "truncate"),
-        ((3, 44, 5), "truncate"),
-        ((3, 44, 6), "wal"),
-        ((3, 44, 9), "wal"),
-        ((3, 45, 0), "truncate"),
-        ((3, 49, 9), "truncate"),
-        ((3, 50, 6), "truncate"),
-        ((3, 50, 7), "wal"),
-        ((3, 51, 0), "truncate"),
-        ((3, 51, 2), "truncate"),
-        ((3, 51, 3), "wal"),
-        ((3, 52, 0), "wal"),
-        ((4, 0, 0), "wal"),
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 44, 9), True),
+        ((3, 45, 0), False),
+        ((3, 49, 9), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 0), False),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 52, 0), True),
+        ((4, 0, 0), True),
     ],
     ids=str,
 )
-def test_the_journal_is_chosen_by_the_range_of_the_wal_defect(
-    version: tuple[int, int, int], mode: str
+def test_the_log_is_folded_beside_the_writer_only_outside_the_range_of_the_wal_fault(
+    version: tuple[int, int, int], beside: bool
 ) -> None:
-    assert journal_mode(version) == ((mode, "FULL") if mode == "wal" else (mode, "EXTRA"))
+    assert may_fold_beside(version) is beside
 
 
-async def test_the_write_ahead_log_is_folded_while_units_go_on(tmp_path: Path) -> None:
-    database = await ENGINES["wal"](tmp_path / "data.db")
+async def test_inside_that_range_no_connection_but_the_writer_can_fold_or_write(tmp_path: Path) -> None:
+    """Each connection has its thread: with two of them there is the writer and the reader, which cannot."""
+    threads = threading.active_count()
+    database = await ENGINES["folding alone"](tmp_path / "data.db")
+    try:
+        assert threading.active_count() == threads + 2
+        async with database.transaction() as unit:
+            await unit.execute(TABLE)
+            await unit.execute(INSERT, ("a", 1, bytes(100_000)))
+        log = tmp_path / "data.db-wal"
+        size = log.stat().st_size
+        with pytest.raises(Unavailable):
+            await database.fetch("delete from things")
+        for how in ("passive", "truncate"):
+            with pytest.raises(Unavailable):
+                await database.fetch(f"pragma wal_checkpoint({how})")
+        assert log.stat().st_size == size
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_the_write_ahead_log_is_folded_while_units_go_on(engine: str, tmp_path: Path) -> None:
+    database = await ENGINES[engine](tmp_path / "data.db")
     log, longest = tmp_path / "data.db-wal", 0
     try:
         async with database.transaction() as unit:
@@ -563,14 +586,20 @@ async def test_the_write_ahead_log_is_folded_while_units_go_on(tmp_path: Path) -
     assert WAL_BYTES < longest < 4 * WAL_BYTES
 
 
-async def test_an_existing_file_changes_journal_with_the_library(tmp_path: Path) -> None:
-    for name in ("wal", "rollback", "wal"):
-        database = await ENGINES[name](tmp_path / "data.db")
-        async with database.transaction() as unit:
-            await unit.execute("create table if not exists a (id text)")
-            await unit.execute("insert into a values (?)", (name,))
-        await database.close()
-    assert sqlite3.connect(tmp_path / "data.db").execute("select count(*) from a").fetchone() == (3,)
+async def test_a_file_with_another_journal_is_taken_over(tmp_path: Path) -> None:
+    for journal in ("delete", "truncate", "wal"):
+        path = tmp_path / journal
+        with contextlib.closing(sqlite3.connect(path)) as raw:
+            raw.execute(f"pragma journal_mode = {journal}")
+            raw.execute("create table a (id text)")
+            raw.execute("insert into a values ('kept')")
+            raw.commit()
+        database = await ENGINES["folding alone"](path)
+        try:
+            assert await database.fetch("pragma journal_mode") == [("wal",)]
+            assert await database.fetch("select id from a") == [("kept",)]
+        finally:
+            await database.close()
 
 
 def _hold(path: str, held: "multiprocessing.synchronize.Event", seconds: float) -> None:
@@ -597,7 +626,7 @@ async def test_a_short_lock_by_another_program_is_waited_for(database: Database,
 
 
 async def test_a_full_disk_is_said_so_and_nothing_of_the_unit_stays(tmp_path: Path) -> None:
-    database = await ENGINES["rollback"](tmp_path / "data.db")
+    database = await ENGINES["folding alone"](tmp_path / "data.db")
     try:
         async with database.transaction() as unit:
             await unit.execute(TABLE)

@@ -14,7 +14,7 @@ INSERT = "insert into things (id, n) values (?, ?)"
 CHANGE = "update things set n = ? where id = ?"
 
 
-@pytest.fixture(params=[(3, 40, 1), (3, 51, 3)], ids=["rollback", "wal"])
+@pytest.fixture(params=[(3, 40, 1), (3, 51, 3)], ids=["folding alone", "folding beside"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     database = await Sqlite.open(tmp_path / "node" / "data.db", request.param)
     async with database.transaction() as unit:
