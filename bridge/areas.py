@@ -356,6 +356,10 @@ _SETS = frozenset({"county", "postal"})
 _WIDE = frozenset({"force", "region", "country"})
 
 
+_REMEMBERED = 4_096
+"""Answers to names that are kept; a node asks for the same few hundred places again and again."""
+
+
 class Gazetteer:
     """Every area of the United Kingdom with its parents, names and outward codes. Immutable once built."""
 
@@ -366,6 +370,7 @@ class Gazetteer:
         "_followers",
         "_index",
         "_outcodes",
+        "_remembered",
         "_weights",
         "vintage",
     )
@@ -379,6 +384,7 @@ class Gazetteer:
         vintage: str = AREAS_VINTAGE,
     ) -> None:
         self.vintage = vintage
+        self._remembered: dict[tuple[str, str, date], Resolution | None] = {}
         self._areas = dict(areas)
         self._outcodes = dict(outcodes)
         self._weights = _weights(self._outcodes, self._areas)
@@ -638,7 +644,14 @@ class Gazetteer:
 
     def _by_name(self, text: str, on: date) -> Resolution | None:
         for key, sort in _readings(text):
-            if found := self._named(key, sort, on):
+            if key not in self._index and key not in self._ended:
+                continue  # never remembered: it may be about a person
+            asked = (key, sort, on)
+            if asked not in self._remembered:
+                if len(self._remembered) >= _REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[asked] = self._named(*asked)
+            if found := self._remembered[asked]:
                 return found
         return None
 

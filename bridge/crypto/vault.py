@@ -5,12 +5,13 @@ never passes for another. All are `version (1 byte), nonce (12), AES-256-GCM`.
 """
 
 import datetime as dt
-import hmac
 import secrets
 from typing import Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from bridge.crypto import purposes
@@ -115,8 +116,8 @@ class DataKey:
         self.alert_id = alert_id
         self.day = day
         # Two uses, two keys: neither says anything about the other.
-        self._aead: AESGCM | None = AESGCM(hmac.digest(key, purposes.AT_REST.encode(), "sha256"))
-        self._salting = hmac.digest(key, purposes.SALT.encode(), "sha256")
+        self._aead: AESGCM | None = AESGCM(_mac(key, purposes.AT_REST.encode()))
+        self._salting = _mac(key, purposes.SALT.encode())
 
     def seal(self, label: str, plaintext: bytes) -> bytes:
         """Encrypt one piece of the alert's content, bound to the alert, the day and `label` (which piece it is)."""
@@ -132,9 +133,7 @@ class DataKey:
     def salt(self, message_id: bytes) -> bytes:
         """Derive the 32-byte salt of a message's commitment: always the same, and lost with the key."""
         self._alive()
-        return hmac.digest(
-            self._salting, purposes.pae(purposes.SALT, self.alert_id.encode(), message_id), "sha256"
-        )
+        return _mac(self._salting, purposes.pae(purposes.SALT, self.alert_id.encode(), message_id))
 
     def destroy(self) -> None:
         """Forget the key in this process; every later use raises Rejected `gone`. Stored copies are the caller's."""
@@ -237,7 +236,17 @@ def search_tag(key: bytes, text: str) -> bytes:
     """
     if len(key) < KEY_LENGTH:
         raise ValueError("a search key is at least 32 bytes")
-    return hmac.digest(key, purposes.pae(purposes.SEARCH, text.encode()), "sha256")[:TAG_LENGTH]
+    return _mac(key, purposes.pae(purposes.SEARCH, text.encode()))[:TAG_LENGTH]
+
+
+_SHA256: Final = SHA256()
+
+
+def _mac(key: bytes, message: bytes) -> bytes:
+    # Python's own hmac.digest lets go of the interpreter, and the event loop then waits for a database thread to give it back.
+    made = HMAC(key, _SHA256)
+    made.update(message)
+    return made.finalize()
 
 
 def _encrypt(aead: AESGCM, plaintext: bytes, aad: bytes) -> bytes:
