@@ -17,7 +17,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Container,
-    Iterable,
     Iterator,
     Sequence,
 )
@@ -653,8 +652,8 @@ class Node:
     def _sure(self) -> bool:
         return self.retain.sure()
 
-    async def _answered(self, tx: Transaction, alert_ids: Iterable[str]) -> None:
-        await self.retain.answered(tx, alert_ids)
+    async def _answered(self, tx: Transaction, changes: Sequence[settlement.Change]) -> None:
+        await self.retain.answered(tx, changes)
 
     # What the parts tell each other
 

@@ -26,7 +26,7 @@ Restart. Nothing lives in memory alone: lanes are rebuilt from the outbox, and w
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -177,7 +177,7 @@ class Deliver:
         probe: Probe,
         refresh: Probe,
         changed: Changed,
-        answered: Callable[[Transaction, Iterable[str]], Awaitable[None]],
+        answered: Callable[[Transaction, Sequence[settlement.Change]], Awaitable[None]],
         sure: Callable[[], bool],
         saw: Callable[[str, str], None] = _nobody,
         clock: Clock,
@@ -632,7 +632,7 @@ class Deliver:
                     unsettled.append(flight)
                     continue
                 changes += outcome.changes
-                await self._answered(tx, {each.alert_id for each in outcome.changes if each.alert_id})
+                await self._answered(tx, outcome.changes)
                 events += [_moved(change, flight) for change in outcome.changes]
                 reseal = reseal or bool(outcome.reseal)
                 if outcome.contradictions:

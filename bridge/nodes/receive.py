@@ -11,7 +11,7 @@ Nothing is answered before it is stored. What cannot be authenticated gets no si
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -143,7 +143,7 @@ class Receive:
         saw: Callable[[str, str], None] = _nobody,
         taken_back: TakenBack,
         heard: Heard,
-        answered: Callable[[Transaction, Iterable[str]], Awaitable[None]],
+        answered: Callable[[Transaction, Sequence[settlement.Change]], Awaitable[None]],
         sure: Callable[[], bool],
         ended: Callable[[bytes], Early | None],
         forgotten: Callable[[], int],
@@ -616,7 +616,7 @@ class Receive:
         except Rejected as error:
             return error
         effects.changes += outcome.changes
-        await self._answered(tx, {change.alert_id for change in outcome.changes if change.alert_id})
+        await self._answered(tx, outcome.changes)
         if receipts[1].checkpoint is not None:
             effects.heads.append((receipts[1].issuer, receipts[1].checkpoint))
         if outcome.contradictions:

@@ -491,9 +491,10 @@ class Retain:
             tx, RECEIVED, item.seq, item.message_id.hex(), item.alert_id, item.bucket_day, item.wrapped_key, day, same=True
         )
 
-    async def answered(self, tx: Transaction, alert_ids: Iterable[str]) -> None:
+    async def answered(self, tx: Transaction, changes: Iterable[settlement.Change]) -> None:
         """Keep a sent alert for no longer than those who have it: when all of them have settled it elsewhere, by its class."""
-        for alert_id in alert_ids:
+        # Most of what is answered is that an alert came in or was read, which ends nothing: that costs no query.
+        for alert_id in {each.alert_id for each in changes if each.alert_id and each.new in _MAY_END}:
             row = await sent.alert(tx, alert_id)
             if row is None or row.wrapped_key is None or retention.is_held(row.bucket_day):
                 continue
@@ -900,6 +901,9 @@ VOTES_WORDS = "Two partners' signed times that agree with this machine's, or an 
 
 _NOT_THERE = frozenset({Status.REFUSED, Status.UNDELIVERED, Status.WITHDRAWN, Status.PURGED, Status.EXPIRED_UNREAD})
 """Statuses with which a recipient has the content no longer, or never had it."""
+
+_MAY_END = frozenset({Status.COLLECTED, Status.CLOSED, Status.NOT_OURS, *_NOT_THERE})
+"""Statuses of one recipient after which an alert may be one that all of them have settled."""
 
 
 async def _again(tx: Transaction, alert_id: str) -> sent.Alert:
