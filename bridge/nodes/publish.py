@@ -160,10 +160,11 @@ class Publish:
 
     async def queue(self) -> None:
         """Queue what happened since for every endpoint that is on, and wake its lane."""
+        rows = [row for row in await webhooks.every(self._db) if row.state != "off"]
+        if not rows:
+            return
         newest = await events.newest(self._db)
-        for row in await webhooks.every(self._db):
-            if row.state == "off":
-                continue
+        for row in rows:
             position = row.position
             while position < newest:
                 found = await events.after(self._db, position, BATCH, row.team)

@@ -708,7 +708,7 @@ def _prepare(raw: sqlite3.Connection) -> None:
     raw.execute("PRAGMA secure_delete = ON").fetchall()
     raw.execute("PRAGMA trusted_schema = OFF")
     raw.execute("PRAGMA temp_store = MEMORY")
-    raw.execute("PRAGMA cache_size = -8192")
+    raw.execute("PRAGMA cache_size = -2048")
     # A full cache may not write to the file in the middle of a unit: readers would be shut out before the commit.
     raw.execute("PRAGMA cache_spill = OFF")
     raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
