@@ -58,6 +58,12 @@ ROUTES = {
     ("GET", "/docs/reference"): None,
     ("GET", "/v1/vocabulary"): None,
     ("GET", "/v1/calls"): tuple(SCOPES),
+    ("GET", "/v1/copies"): "alerts:read",
+    ("GET", "/v1/copies/{copy}"): "alerts:read",
+    ("POST", "/v1/copies/{copy}/ended"): "alerts:act",
+    ("GET", "/v1/export"): "alerts:read",
+    ("GET", "/v1/formats"): tuple(SCOPES),
+    ("GET", "/v1/inbox/{ref}/export"): "alerts:read",
     ("GET", "/v1/events"): ("alerts:read", "receipts:read"),
     ("GET", "/v1/inbox/{ref}/receipts"): ("alerts:read", "receipts:read"),
     ("GET", "/v1/token"): tuple(SCOPES),
@@ -112,7 +118,6 @@ or it shows nothing to protect. A new route is not served by accident: it fails 
 
 BODILESS = {
     ("POST", "/control/areas/reload"),
-    ("POST", "/control/keys/rotate"),
     ("POST", "/control/retention/run"),
 }
 """What needs no body and does not read one."""
@@ -172,7 +177,7 @@ async def door(ground: Path, templates: Templates) -> AsyncIterator[tuple[Open, 
 
 
 def at(path: str) -> str:
-    for name, value in (("ref", "BR-7KQ2-M9XT"), ("id", "kent-mash"), ("code", "policy"), ("lease", "0" * 32)):
+    for name, value in (("ref", "BR-7KQ2-M9XT"), ("id", "kent-mash"), ("code", "policy"), ("lease", "0" * 32), ("copy", "0" * 32)):
         path = path.replace(f"{{{name}}}", value)
     return path
 
