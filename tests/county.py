@@ -22,6 +22,7 @@ import msgspec
 
 from bridge import registry, wire
 from bridge.alerts import Carried
+from bridge.answers import Sent
 from bridge.api.peers import _bare
 from bridge.config import Contact, DatabaseSection, Settings
 from bridge.config import Node as NodeSection
@@ -32,7 +33,6 @@ from bridge.crypto.signed import ENVELOPE, RECEIPTS, sign
 from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
 from bridge.errors import BridgeError, Unavailable
 from bridge.nodes.app import Node, make
-from bridge.nodes.submit import Sent
 from bridge.nodes.transport import Answer, Endpoint
 from bridge.partners import Descriptor, State, sealing_key
 from bridge.receipts import ReceiptsDocument, Statement, Status

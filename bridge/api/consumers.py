@@ -7,9 +7,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from bridge import alerts, routing, vocabulary
+from bridge import alerts, answers, routing, vocabulary
 from bridge.alerts import Alert
-from bridge.api import answers
+from bridge.answers import Entry, Sent
 from bridge.api.answers import checked, handed, received_alert, sent_alert
 from bridge.api.door import (
     PAGE,
@@ -30,7 +30,7 @@ from bridge.api.problems import document, help_page
 from bridge.clock import Clock
 from bridge.errors import Rejected
 from bridge.events import KINDS
-from bridge.nodes.acknowledge import Acknowledge, Entry, Received
+from bridge.nodes.acknowledge import Acknowledge, Received
 from bridge.nodes.address import ALERT_LIMIT, Address, Places, candidate_facts
 from bridge.nodes.admit import SCOPES, Actor
 from bridge.nodes.ask import Ask
@@ -38,7 +38,7 @@ from bridge.nodes.bell import Bell
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import LONGEST, SECONDS, Lease
 from bridge.nodes.meter import Meter
-from bridge.nodes.submit import Sent, Submit
+from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.receipts import STATUSES
 from bridge.remarks import TEXT_LIMIT, Remark

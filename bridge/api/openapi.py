@@ -14,7 +14,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import msgspec
 
 from bridge.alerts import Alert
-from bridge.api.answers import Problem
+from bridge.answers import Problem
 from bridge.api.door import Route, Says
 from bridge.errors import CODES
 from bridge.events import KINDS, Told

@@ -6,12 +6,13 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from bridge.api import answers
+from bridge import answers
+from bridge.answers import Again, Changed, Endpoint, Made, Tried, Wanted
 from bridge.api.door import PAGE, Cursor, Cursors, Limit, Says, answered, asked, if_match, route, told
 from bridge.errors import Rejected
 from bridge.nodes.admit import Actor
-from bridge.nodes.publish import Publish, Tried
-from bridge.nodes.subscribe import OVERLAP_HOURS, Again, Changed, Endpoint, Made, Subscribe, Wanted
+from bridge.nodes.publish import Publish
+from bridge.nodes.subscribe import OVERLAP_HOURS, Subscribe
 
 SCOPE = "webhooks:admin"
 

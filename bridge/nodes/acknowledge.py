@@ -13,6 +13,7 @@ import msgspec
 
 from bridge import vocabulary
 from bridge.alerts import Alert, Carried, CarriedHome, CarriedRetention, CarriedStep, Sender, redact
+from bridge.answers import Entry, Step
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto.identity import Identity
@@ -36,40 +37,6 @@ TOLD = frozenset({Status.TAKEN, Status.CLOSED, Status.NOT_OURS})
 """Steps that the area's own systems are told of, since another of them or a person may have taken them."""
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One received alert as a list shows it: what is needed to choose, and no narrative."""
-
-    seq: int
-    id: str
-    reference: str
-    partner: str
-    sender: str
-    received: datetime
-    state: str
-    state_at: datetime
-    version: int
-    kept_until: datetime
-    priority: str | None = None
-    urgent: bool = False
-    kinds: tuple[str, ...] = ()
-    home: str | None = None
-    status: str = "actual"
-    outcome: str | None = None
-    taken_by: str | None = None
-    withdrawn: bool = False
-    withdrawn_because: str | None = None  # a code of `bridge.withdrawals.REASONS`
-    superseded_by: str | None = None
-    corrects: str | None = None
-    deleted_because: str | None = None  # expired or withdrawn
-    held: bool = False
-    days_left: int | None = None  # whole days; null once it is deleted, and while it is held
-    unread_ending: bool = False  # it is deleted within two weeks and nobody has opened it
-    unanswered: int = 0  # questions of ours that the sender has not answered
-
-    def __repr__(self) -> str:
-        return f"Entry({self.id})"
-
-
 class Received(msgspec.Struct, frozen=True, omit_defaults=True):
     """One received alert whole. `content` is None once it is deleted."""
 
@@ -81,19 +48,11 @@ class Received(msgspec.Struct, frozen=True, omit_defaults=True):
     withheld: tuple[str, ...] = ()
     created: datetime | None = None
     alert: msgspec.Raw | None = None
-    timeline: tuple["Step", ...] = ()
+    timeline: tuple[Step, ...] = ()
     remarks: tuple[Remark, ...] = ()
 
     def __repr__(self) -> str:
         return f"Received({self.entry.id})"
-
-
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing we said of a received alert."""
-
-    status: str
-    at: datetime
-    code: str | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import structlog
 
 from bridge import agreements, alerts, routing, vocabulary, wire
 from bridge.alerts import Alert, Carried, CarriedHome, CarriedStep, Desk, Sender
+from bridge.answers import Leg
 from bridge.areas import Area, Candidate, Gazetteer, PostcodeLookup, Resolution
 from bridge.clock import Clock
 from bridge.errors import Rejected
@@ -33,23 +34,6 @@ class Places:
     def resolve(self, text: str, on: date) -> Resolution:
         """The areas that `text` may mean on that day."""
         return self.gazetteer.resolve(text, on, self.postcodes)
-
-
-class Leg(msgspec.Struct, frozen=True):
-    """One recipient of a submitted alert, as the sender sees it."""
-
-    node: str | None
-    name: str
-    function: str
-    area: str
-    why: str
-    step: str
-    because: str
-    status: str
-    message: str
-    telephone: str | None = None
-    hours: str | None = None
-    code: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -33,8 +33,9 @@ from aiohttp import web
 
 import bridge
 from bridge import agreements, areas, logs, registry, vocabulary
+from bridge.answers import Alive, Ready, ReceivedAlert
 from bridge.api import openapi
-from bridge.api.answers import Alive, Ready, ReceivedAlert, received_alert
+from bridge.api.answers import received_alert
 from bridge.api.consumers import Consumers
 from bridge.api.control import Control, Operations
 from bridge.api.door import (

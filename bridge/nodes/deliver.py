@@ -300,7 +300,9 @@ class Deliver:
             finally:
                 lane.turning = False
             with suppress(TimeoutError):
-                await asyncio.wait_for(lane.woken.wait(), wait)
+                # Not `wait_for`, which up to Python 3.11 swallows a cancellation that comes together with a wake.
+                async with asyncio.timeout(wait):
+                    await lane.woken.wait()
 
     async def _turn(self, lane: _Lane) -> float | None:
         """Do what can be done now; seconds after which to look again, or None to wait until woken."""

@@ -7,11 +7,11 @@ import msgspec
 
 from bridge import wire
 from bridge.alerts import Alert, Carried, CarriedHome
+from bridge.answers import Document, Leg, Moment, Recipient, Row, SignatureOf
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.errors import Rejected
-from bridge.nodes.address import Leg
-from bridge.receipts import PLAIN, STATUSES, Statement, Status, refusal, summary
+from bridge.receipts import PLAIN, STATUSES, Status, refusal, summary
 from bridge.remarks import Remark
 from bridge.storage import audit, receipts, remarks, sent
 from bridge.storage.contents import Contents
@@ -22,76 +22,6 @@ from bridge.storage.settlement import Detail
 
 Reader = sent.Reader
 """Whose alerts somebody may read: their own, and those of their teams."""
-
-
-class Recipient(msgspec.Struct, frozen=True):
-    """How an alert stands with one recipient; `node` is None while it is held for the operator."""
-
-    node: str | None
-    name: str | None
-    status: str
-    label: str
-    code: str | None
-    at: datetime
-
-
-class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One sent alert as a list shows it: no narrative, no name."""
-
-    seq: int
-    id: str
-    reference: str
-    created: datetime
-    status: str
-    label: str
-    recipients: tuple[Recipient, ...]
-    kept_until: datetime
-    home: str | None = None
-    kinds: tuple[str, ...] = ()
-    urgent: bool = False
-    deleted: bool = False
-    withdrawn: bool = False
-    held: bool = False
-    corrects: str | None = None
-    unanswered: int = 0  # questions of recipients that wait for an answer
-
-    def __repr__(self) -> str:
-        return f"Row({self.id})"
-
-
-class SignatureOf(msgspec.Struct, frozen=True):
-    """A signature: hint of the key, algorithm, and the signature in base64."""
-
-    kid: str
-    alg: str
-    signature: str
-
-
-class Document(msgspec.Struct, frozen=True):
-    """A receipts document from `issuer`: its exact bytes in base64, and what of it is about the alert asked for."""
-
-    issuer: str
-    at: datetime
-    received_at: datetime
-    statements: tuple[Statement, ...]
-    document: str
-    signatures: tuple[SignatureOf, ...]
-
-
-class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry of a timeline, newest first in lists: who said what, when, and whether the signature was checked."""
-
-    status: str
-    label: str
-    at: datetime
-    who: str
-    node: str | None
-    message: str
-    sentence: str
-    code: str | None = None
-    outcome: str | None = None
-    referral: str | None = None
-    signed: bool = True
 
 
 class Followed(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,11 +5,10 @@ costs no commit of its own; a node that is killed loses the last seconds of it a
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-import msgspec
-
+from bridge.answers import Called
 from bridge.clock import Clock, millis, moment
 from bridge.errors import Rejected
 from bridge.storage import calls
@@ -29,19 +28,6 @@ class Allowance:
     limit: int
     left: int
     wait: int
-
-
-class Called(msgspec.Struct, frozen=True):
-    """One call: the route as it is declared, never the path that was asked."""
-
-    seq: int
-    token: str
-    at: datetime
-    method: str
-    route: str
-    status: int
-    code: str | None
-    took_ms: int
 
 
 class Meter:

@@ -28,6 +28,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from bridge.answers import Tried
 from bridge.audit import Event as Record
 from bridge.clock import Clock, millis
 from bridge.crypto.webhooks import headers
@@ -60,18 +61,9 @@ Whole = Callable[[str, str], Awaitable[Any]]
 """A received alert by its id, whole, as the API shows it; for whom is recorded. Raises Rejected once it is gone."""
 
 
-class Tried(msgspec.Struct, frozen=True):
-    """How one try ended: `status` of the HTTP answer, or the `code` of why there was none."""
-
-    ok: bool
-    status: int | None = None
-    code: str | None = None
-    retry_after: int | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether the endpoint is there and will not have it, rather than being away or busy."""
-        return not self.ok and self.status is not None and self.status not in BUSY
+def refused(tried: Tried) -> bool:
+    """Whether the endpoint is there and will not have it, rather than being away or busy."""
+    return not tried.ok and tried.status is not None and tried.status not in BUSY
 
 
 def delay(failures: int, jitter: float) -> float:
@@ -201,7 +193,9 @@ class Publish:
             if wait == 0:
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(lane.woken.wait(), wait)
+                # Not `wait_for`, which up to Python 3.11 swallows a cancellation that comes together with a wake.
+                async with asyncio.timeout(wait):
+                    await lane.woken.wait()
 
     async def _turn(self, hook_id: str) -> float | None:
         """Send what may be sent now; seconds after which to look again, None to wait until woken."""
@@ -267,7 +261,7 @@ class Publish:
             over = attempts >= TRIES
             state = webhooks.DEAD if over else webhooks.WAITING
             wait = max(delay(attempts, self._jitter()), self._patience(tried))
-            next_attempt = now + int(wait * 1000) if tried.refused and not over else 0
+            next_attempt = now + int(wait * 1000) if refused(tried) and not over else 0
         # If we stop before here, the endpoint has been told and is told again, under the same id.
         async with self._db.transaction() as tx:
             await webhooks.settle(
@@ -276,7 +270,11 @@ class Publish:
             await self._fare(tx, hook, tried, now)
         if not tried.ok and hook.failures in {0, 9}:
             log.warning(
-                "webhook-failed", webhook=hook.id, code=tried.code, status=tried.status, failures=hook.failures + 1
+                "webhook-failed",
+                webhook=hook.id,
+                code=tried.code,
+                status=tried.status,
+                failures=hook.failures + 1,
             )
 
     @staticmethod
@@ -296,7 +294,7 @@ class Publish:
         since = hook.failing_since or now
         failing = failures >= TRIES and now - since >= SCHEDULE_MS
         wait = 0.0
-        if not tried.refused:
+        if not refused(tried):
             wait = max(delay(failures, self._jitter()), self._patience(tried))
         elif failures > STEPPED_OVER:
             # Another event was refused after one that was stepped over: its last wait counts as the endpoint's.

@@ -14,13 +14,14 @@ import msgspec
 import structlog
 
 from bridge import alerts, routing, wire
-from bridge.alerts import Carried, CarriedHome, CarriedRetention
+from bridge.alerts import Carried, CarriedRetention
+from bridge.answers import Sent
 from bridge.audit import Event
 from bridge.clock import Clock, end_of, millis
 from bridge.envelopes import MessageType
 from bridge.errors import Rejected
 from bridge.metrics import Metrics
-from bridge.nodes.address import Address, Leg, Plan, carried_step
+from bridge.nodes.address import Address, Plan, carried_step
 from bridge.receipts import Status
 from bridge.storage import audit, outbox, sent
 from bridge.storage.contents import CONTENT, Contents, payload_label
@@ -36,20 +37,6 @@ _ELSEWHERE = frozenset({Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED})
 
 _OVER = _ELSEWHERE | {Status.PURGED, Status.WITHDRAWN, Status.EXPIRED_UNREAD}
 """Statuses with which there is nothing left to correct."""
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """The answer to a submission: durable when it is given."""
-
-    id: str
-    reference: str
-    created: datetime
-    kept_until: date
-    home: CarriedHome
-    route: tuple[Leg, ...]
-    notices: tuple[alerts.Notice, ...]
-    timeline: str
-    repeated: bool = False
 
 
 class AtOnce(Protocol):

@@ -7,12 +7,11 @@ allowed to read them.
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Meta
 
+from bridge.answers import Again, Changed, Endpoint, Made, Told, Wanted
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto.webhooks import Secret
@@ -26,88 +25,6 @@ MOST = 50
 OVERLAP_HOURS = 24
 
 _ID = "0123456789abcdefghjkmnpqrstvwxyz"
-
-Label = Annotated[str, Meta(min_length=1, max_length=100)]
-Url = Annotated[str, Meta(min_length=1, max_length=400)]
-EventName = Annotated[str, Meta(max_length=40)]
-Content = Literal["thin", "full"]
-
-
-class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An endpoint to be added. `events` empty: all of them. `content` full: with the whole alert."""
-
-    url: Url
-    label: Label
-    events: Annotated[tuple[EventName, ...], Meta(max_length=20)] = ()
-    content: Content = "thin"
-    team: Annotated[str, Meta(max_length=32)] | None = None
-
-
-class Changed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be different about an endpoint; what is not named stays."""
-
-    url: Url | None = None
-    label: Label | None = None
-    events: Annotated[tuple[EventName, ...], Meta(max_length=20)] | None = None
-    content: Content | None = None
-    state: Literal["on", "off"] | None = None
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """An endpoint as it is shown: never its secret, and of its URL's query only that there is one."""
-
-    id: str
-    label: str
-    url: str
-    events: tuple[str, ...]
-    content: Content
-    team: str | None
-    state: Literal["on", "failing", "off"]
-    reason: str | None
-    failures: int
-    failing_since: datetime | None
-    next_try: datetime | None
-    waiting: int
-    dead: int
-    public_keys: tuple[str, ...]
-    created: datetime
-    version: int
-
-
-class Made(msgspec.Struct, frozen=True):
-    """An endpoint with a new secret: the answer alone holds it. `old_until`: so long the one before signs too."""
-
-    endpoint: Endpoint
-    secret: str
-    public_key: str
-    old_until: datetime | None = None
-
-    def __repr__(self) -> str:
-        return f"Made({self.endpoint.id})"
-
-
-class Told(msgspec.Struct, frozen=True):
-    """One event and what became of it at an endpoint. `status` is that of the last HTTP answer, `code` why it failed."""
-
-    seq: int
-    event: str
-    type: str
-    alert: str | None
-    state: Literal["waiting", "done", "dead"]
-    attempts: int
-    queued: datetime
-    tried: datetime | None
-    next_try: datetime | None
-    status: int | None
-    code: str | None
-
-
-class Again(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be sent once more: these events, all that was given up, or all since a time. Exactly one of them."""
-
-    events: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(min_length=1, max_length=500)] | None = None
-    dead: bool = False
-    since: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class Subscribe:

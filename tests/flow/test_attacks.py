@@ -14,9 +14,9 @@ from county import County, Forge, alert, own
 
 from bridge import wire
 from bridge.alerts import Carried, CarriedHome
+from bridge.answers import Sent
 from bridge.crypto import envelope as seals
 from bridge.envelopes import Envelope, MessageType
-from bridge.nodes.submit import Sent
 from bridge.nodes.transport import Answer
 from bridge.partners import sealing_key
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from county import EPOCH, County, alert, own
 
+from bridge.answers import Sent
 from bridge.errors import Rejected
 from bridge.nodes.retain import ASK_EVERY
-from bridge.nodes.submit import Sent
 from bridge.storage import inbox
 
 JCP, MASH, HOUSING = "luton-jcp", "luton-mash", "luton-housing"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from county import County, alert
 
-from bridge.nodes.submit import Sent
+from bridge.answers import Sent
 from bridge.receipts import Status
 
 JCP, MASH = "luton-jcp", "luton-mash"

@@ -13,9 +13,9 @@ import pytest
 from county import EPOCH, County, alert
 from test_canary import found_in, found_under
 
+from bridge.answers import Sent
 from bridge.errors import Rejected
 from bridge.nodes.app import Node
-from bridge.nodes.submit import Sent
 from bridge.storage.contents import CONTENT, Contents, payload_label
 
 JCP, MASH, HOUSING = "luton-jcp", "luton-mash", "luton-housing"

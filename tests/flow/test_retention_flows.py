@@ -9,12 +9,12 @@ import pytest
 from county import EPOCH, County, Forge, alert, lose_answer
 
 from bridge import agreements, wire
+from bridge.answers import Sent
 from bridge.clock import end_of, millis
 from bridge.config import Retention
 from bridge.errors import Rejected
 from bridge.nodes.app import Node
 from bridge.nodes.retain import BRAKE, MARK
-from bridge.nodes.submit import Sent
 from bridge.receipts import Status
 from bridge.storage import counters, inbox, retention, sent
 from bridge.storage.contents import HELD_UNTIL, HOLD

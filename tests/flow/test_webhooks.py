@@ -14,13 +14,13 @@ from api_desk import CANARY, Desk, Hands, desk, template
 from standardwebhooks.webhooks import Webhook as Public
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from bridge.answers import Again, Changed, Wanted
 from bridge.clock import SystemClock, millis
 from bridge.crypto.webhooks import Secret, verify
 from bridge.crypto.webhooks import headers as signed
 from bridge.errors import Rejected, Unavailable
 from bridge.events import KINDS
 from bridge.nodes.publish import STEPS, TRIES, choose, delay
-from bridge.nodes.subscribe import Again, Changed, Wanted
 from bridge.nodes.transport import Answer, Poster, url_refusal
 from bridge.storage.webhooks import Delivery
 

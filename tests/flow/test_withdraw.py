@@ -8,9 +8,9 @@ import pytest
 from county import EPOCH, HELLO, County, Exchange, Forge, Hand, Wire, alert, lose_answer, lose_request
 
 from bridge import wire
+from bridge.answers import Sent
 from bridge.envelopes import MessageType
 from bridge.errors import Rejected, Unavailable
-from bridge.nodes.submit import Sent
 from bridge.nodes.transport import Answer
 from bridge.storage import inbox, sent
 from bridge.withdrawals import Withdrawal
