@@ -21,8 +21,12 @@ Url = Annotated[str, Meta(min_length=1, max_length=400)]
 EventName = Annotated[str, Meta(max_length=40)]
 Content = Literal["thin", "full"]
 
-AsSubmitted = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Alert"})]
-"""An alert's own bytes, as its sender submitted them."""
+AsSubmitted = Annotated[
+    msgspec.Raw, Meta(extra_json_schema={"anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/Alert"}]})
+]
+"""An alert's own bytes, as its sender submitted them; `GONE` once they are deleted."""
+
+GONE = msgspec.Raw(b"null")
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -344,7 +348,7 @@ class SentAlert(Row, frozen=True, omit_defaults=False, kw_only=True):
     timeline: tuple[Moment, ...]
     retention: str | None = None
     home: CarriedHome | None = None  # type: ignore[assignment]  # a list gives its name, this all of it
-    alert: AsSubmitted | None = None
+    alert: AsSubmitted
     corrected_by: tuple[str, ...] = ()
     withdrawal: Withdrawal | None = None
     remarks: tuple[Remark, ...] = ()
@@ -383,7 +387,7 @@ class ReceivedAlert(Entry, frozen=True, omit_defaults=False, kw_only=True):
     retention: CarriedRetention | None = None
     withheld: tuple[str, ...] = ()
     created: datetime | None = None
-    alert: AsSubmitted | None = None
+    alert: AsSubmitted
     timeline: tuple[Step, ...] = ()
     remarks: tuple[Remark, ...] = ()
 

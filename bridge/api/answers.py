@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from bridge import alerts
-from bridge.answers import Checked, Handed, ReceivedAlert, SentAlert, Withdrawal
+from bridge.answers import GONE, Checked, Handed, ReceivedAlert, SentAlert, Withdrawal
 from bridge.nodes.acknowledge import Received
 from bridge.nodes.address import Plan
 from bridge.nodes.export import CopyEntry, Offered
@@ -38,7 +38,7 @@ def sent_alert(followed: Followed, withdrawal: dict[str, Any] | None) -> SentAle
         "timeline": followed.timeline,
         "retention": followed.retention,
         "home": followed.home,
-        "alert": followed.alert,
+        "alert": followed.alert or GONE,
         "corrected_by": followed.corrected_by,
         "remarks": followed.remarks,
         "withdrawal": None if withdrawal is None else msgspec.convert(withdrawal, Withdrawal),
@@ -55,7 +55,7 @@ def _received(received: Received) -> dict[str, Any]:
         "retention": received.retention,
         "withheld": received.withheld,
         "created": received.created,
-        "alert": received.alert,
+        "alert": received.alert or GONE,
         "timeline": received.timeline,
         "remarks": received.remarks,
     }
