@@ -25,8 +25,6 @@ class CopiesPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-
-
 def _fields(value: msgspec.Struct) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__struct_fields__}
 

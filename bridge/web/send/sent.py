@@ -14,10 +14,11 @@ from aiohttp import web
 from bridge import alerts
 from bridge.accounts import May
 from bridge.alerts import Alert
+from bridge.answers import Leg, Moment, Row
 from bridge.errors import Rejected
-from bridge.nodes.address import Leg, Places, candidate_facts
+from bridge.nodes.address import Places, candidate_facts
 from bridge.nodes.ask import Ask
-from bridge.nodes.follow import Follow, Followed, Moment, Row
+from bridge.nodes.follow import Follow, Followed
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.partners import Partner

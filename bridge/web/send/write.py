@@ -15,12 +15,13 @@ from aiohttp import web
 from bridge import alerts, grounds, vocabulary
 from bridge.accounts import May
 from bridge.alerts import Alert
+from bridge.answers import Sent
 from bridge.areas import Resolution
 from bridge.errors import Malformed, Rejected
 from bridge.nodes.address import Address, Places, Plan, candidate_facts
 from bridge.nodes.draft import Drafts, Kept
 from bridge.nodes.follow import Follow
-from bridge.nodes.submit import Sent, Submit
+from bridge.nodes.submit import Submit
 from bridge.partners import Partner
 from bridge.routing import Leg, Need
 from bridge.web.forms import Form
