@@ -56,6 +56,12 @@ async def test_a_first_visit_is_small_and_later_ones_fetch_nothing_again(house: 
     assert size <= 60 * 1024
 
 
+async def test_a_page_is_packed_only_when_nothing_in_it_came_with_the_request(house: House) -> None:
+    ada = await house.someone("administrator")
+    packed = [(await ada.get(path)).headers.get("Content-Encoding") for path in ("/admin/areas", "/admin/areas?q=kent")]
+    assert packed == ["gzip", None]
+
+
 async def test_every_answer_to_a_person_tells_the_browser_what_to_refuse(house: House) -> None:
     sam = await house.someone("administrator")
     for path in ("/sign-in", "/admin", "/admin/team.json", "/admin/team.csv", "/nowhere", "/admin/partners/nobody"):

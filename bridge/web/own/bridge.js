@@ -1,6 +1,15 @@
 // Behaviour that every page has. Nothing here is needed to use a page; without scripts all of it is forms and links.
 import { initAll } from "./govuk-frontend.js"
 
+// What a radio button reveals is ours to show: theirs says aria-expanded of a radio button, which may not have it.
+for (const radio of document.querySelectorAll('input[type="radio"][data-aria-controls]')) {
+  const part = document.getElementById(radio.dataset.ariaControls)
+  radio.removeAttribute('data-aria-controls')
+  const show = () => part.classList.toggle('govuk-radios__conditional--hidden', !radio.checked)
+  for (const each of radio.form.elements[radio.name]) each.addEventListener('change', show)
+  show()
+}
+
 initAll()
 
 // A message that says what has just happened takes the focus, as the error summary does.

@@ -34,7 +34,10 @@ if (typed) {
       window.setTimeout(async () => {
         if (mine !== turn) return
         const answer = await ask(form.dataset.areas, text.slice(0, 100)).catch(() => null)
-        if (answer?.ok && mine === turn) show(await answer.json())
+        if (!answer?.ok || mine !== turn) return
+        const rows = await answer.json()
+        // An answer that comes when somebody has gone on opens nothing behind them.
+        if (mine === turn && document.activeElement?.id === 'area') show(rows)
       }, 120)
     },
     templates: {

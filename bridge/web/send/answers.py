@@ -15,7 +15,7 @@ from bridge.alerts import Alert
 from bridge.partners import Descriptor
 from bridge.web.forms import Form
 from bridge.web.texts import _
-from bridge.web.words import LONDON, label
+from bridge.web.words import LONDON, day, label
 
 SHORTEST: Final = 20
 LONGEST: Final = 2000
@@ -342,24 +342,20 @@ def _answers_of(alert: Alert, now: datetime) -> Answers:
     )
 
 
-def shown(alert: Alert) -> list[tuple[str, str]]:
-    """An alert for its sender to read: heading and text, in the order of the form; what is empty is left out."""
-    answers = (
-        _answers_of(alert, datetime.now(UTC))
-        if alert.event.observed_from is None
-        else _answers_of(alert, alert.event.observed_from)
-    )
+def shown(alert: Alert, home: str) -> list[tuple[str, str]]:
+    """An alert for its sender to read: heading and text, in the order of the form; what is empty is left out.
+
+    `home` is what its home area is called.
+    """
+    seen_at = alert.event.observed_from
+    answers = _answers_of(alert, seen_at or datetime.fromtimestamp(0, UTC))
     kinds = ", ".join(label("kind", code) for code in alert.event.kinds)
     rows = [
         (_("What you saw"), seen_text(answers.seen) if alert.event.kinds == (answers.seen,) else kinds),
         (_("Danger now"), _("Yes") if answers.danger else ""),
+        (_("From"), home or _("Not known")),
         *(row for subject in alert.subjects for row in _subject_rows(subject)),
-        (
-            _("When"),
-            alert.event.observed_from.astimezone(LONDON).strftime("%-d %B %Y")
-            if alert.event.observed_from
-            else "",
-        ),
+        (_("When"), day(answers.on) if seen_at is not None else ""),
         (_("Where you saw it"), answers.place),
         (_("What happened"), answers.happened),
         (_("How you know"), label("how_known", alert.grading.how_known) if alert.grading.how_known else ""),

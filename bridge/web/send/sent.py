@@ -3,7 +3,7 @@
 Nobody is shown an alert that neither they nor their team sent, and every look is in the audit log before it is given.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Any, Final
@@ -22,7 +22,7 @@ from bridge.nodes.follow import Follow, Followed
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.partners import Partner
-from bridge.receipts import REFUSALS, STATUSES, Status
+from bridge.receipts import PLAIN, REFUSALS, STATUSES, Status
 from bridge.remarks import TEXT_LIMIT
 from bridge.web.forms import Form
 from bridge.web.live import Live
@@ -190,8 +190,8 @@ class SentAlerts:
     )
     async def one(self, visit: Visit) -> Answer:
         """Its reference, how it stands with each recipient, what happens next and by when."""
-        followed = await self._shown(visit)
-        return await self._page(visit, followed)
+        mark = await self._follow.pulse(await self._id(visit))
+        return await self._page(visit, await self._shown(visit), mark)
 
     @page(
         "GET",
@@ -371,11 +371,13 @@ class SentAlerts:
     async def _shown(self, visit: Visit) -> Followed:
         return await self._follow.show(await self._id(visit), visit.actor)
 
-    async def _page(self, visit: Visit, followed: Followed) -> Page:
+    async def _page(self, visit: Visit, followed: Followed, mark: str = "") -> Page:
+        """The page of an alert. `mark` is of before it was read, so that what comes meanwhile is not missed."""
         row = followed.row
         alert = msgspec.json.decode(followed.alert, type=Alert) if followed.alert is not None else None
         withdrawal = await self._withdraw.state(row.id) if row.withdrawn else None
         needs = await self._follow.needs(row.id)
+        names = {leg.message: leg.name for leg in followed.route}
         legs = [self._leg(leg) for leg in followed.route]
         on_way = [leg for leg in legs if leg["waits"] and not row.withdrawn and not row.deleted]
         return Page(
@@ -385,12 +387,14 @@ class SentAlerts:
                 "row": row,
                 "ref": row.reference,
                 "spoken": read_out(row.reference),
-                "rows": form_of.shown(alert) if alert else [],
+                "rows": form_of.shown(alert, followed.home.name or "" if followed.home else "")
+                if alert
+                else [],
                 "marking": alert.grading.marking if alert else "",
                 "home": followed.home,
                 "legs": legs,
                 "waiting": on_way,
-                "timeline": [self._moment(each) for each in followed.timeline],
+                "timeline": [self._moment(each, names) for each in followed.timeline],
                 "kept_until": row.kept_until - timedelta(seconds=1),
                 "keeping": label("retention", followed.retention or ""),
                 "withdrawal": withdrawal,
@@ -402,7 +406,7 @@ class SentAlerts:
                 "answering": "",
                 "blank": Form(),
                 "longest": TEXT_LIMIT,
-                "mark": await self._follow.pulse(row.id),
+                "mark": mark,
                 "names": listed(leg["name"] for leg in legs if leg["name"]),
                 "first": visit.now - row.created < timedelta(minutes=5),
             },
@@ -431,16 +435,24 @@ class SentAlerts:
             ),
             "can_send_on": not rerouted
             and (held or status in {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED}),
-            "sentence": _(refusal.sentence) if refusal else "",
+            "sentence": _(refusal.sentence) if refusal else _(PLAIN[status]),
             "next_step": _(refusal.next_step) if refusal else "",
             "telephone": leg.telephone or "",
             "hours": leg.hours or "",
         }
 
-    def _moment(self, each: Moment) -> dict[str, Any]:
+    def _moment(self, each: Moment, names: Mapping[str, str]) -> dict[str, Any]:
+        """A receipt, or what we did ourselves, for the timeline."""
+        name = names.get(each.message, "")
+        if each.status == Status.QUEUED:
+            title = _("Sent to %(who)s", who=name) if name else _("Held here")
+        else:
+            title = _(
+                "%(who)s: %(state)s", who=each.who if each.node else name or each.who, state=_(each.label)
+            )
         area = self._places().gazetteer.area(each.referral) if each.referral else None
         return {
-            "title": _("%(who)s: %(state)s", who=each.who, state=_(each.label)),
+            "title": title,
             "at": each.at,
             "sentence": _(each.sentence),
             "outcome": label("outcome", each.outcome) if each.outcome else "",

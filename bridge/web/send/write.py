@@ -420,7 +420,7 @@ class Write:
             {
                 "task": task,
                 "kept": kept,
-                "rows": form_of.shown(plan.alert),
+                "rows": form_of.shown(plan.alert, self._area_name(plan)),
                 "plan": plan,
                 "legs": [self._leg(leg) for leg in plan.legs],
                 "nobody": len(held) == len(plan.legs),
