@@ -60,6 +60,8 @@ log = structlog.get_logger()
 MESSAGES_AN_ENVELOPE = 64
 ENVELOPES_A_POST = 4
 BYTES_A_POST = 3 * 1024 * 1024
+ENVELOPE_OVERHEAD = 6 * 1024  # at most: a header of 2 KiB and two signatures
+POST_OVERHEAD = 1024
 FLIGHTS = 2
 LEAF = 32
 DAY_MS = 24 * 3600 * 1000
@@ -241,7 +243,10 @@ class Deliver:
         key = self._key_of(partner, now, frozenset())
         if key is None:
             return None
-        group = [(self._message(row), row)]
+        groups, _, _ = self._grouped([row], partner.descriptor.limits.max_bucket)
+        if not groups:
+            return None
+        (group,) = groups
         flight, envelope = self._envelope(self._identity(), partner, key.kid, key.raw, group, now)
 
         def over(durable: bool) -> None:
@@ -376,7 +381,7 @@ class Deliver:
             due = [row for row in due if row.id not in flying and row.id not in lane.flying]
             if due:
                 lane.stored = True
-                return self._bounded([_again(row) for row in due[:most]]), None
+                return _bounded([_again(row) for row in due[:most]], partner), None
             first = await outbox.first_due(self._db, lane.partner, now)
             if first is not None:
                 later = max(0.05, (first - now) / 1000)
@@ -387,16 +392,6 @@ class Deliver:
         # Nothing sealed: no key, and the lane waits now; or all were given up, and more may stand behind them.
         return await self._seal(lane, partner, waiting), 0.0
 
-    def _bounded(self, flights: list[_Flight]) -> list[_Flight]:
-        size = 0
-        taken: list[_Flight] = []
-        for flight in flights:
-            size += len(flight.sealed)
-            if taken and size > BYTES_A_POST:
-                break
-            taken.append(flight)
-        return taken
-
     # Sealing
 
     async def _seal(self, lane: _Lane, partner: Partner, waiting: Sequence[outbox.ToSeal]) -> list[_Flight]:
@@ -406,7 +401,7 @@ class Deliver:
         if key is None:
             await self._wait_for_key(lane, "no-sealing-key", frozenset())
             return []
-        groups, lost = self._grouped(waiting)
+        groups, lost, large = self._grouped(waiting, partner.descriptor.limits.max_bucket)
         flights, rows = [], []
         for group in groups:
             flight, row = self._envelope(identity, partner, key.kid, key.raw, group, now)
@@ -420,15 +415,17 @@ class Deliver:
             await outbox.add_envelopes(tx, rows)
             if lost:
                 await self._give_up(tx, lost, millis(now), "gone")
+            if large:
+                await self._give_up(tx, large, millis(now), "too-large")
         # If we stop here, the envelopes wait in the database and are sent as they are.
-        sendable = self._bounded(flights)
+        sendable = _bounded(flights, partner)
         lane.stored = lane.stored or len(sendable) < len(flights)
         return sendable
 
     def _grouped(
-        self, waiting: Sequence[outbox.ToSeal]
-    ) -> tuple[list[list[tuple[Message, outbox.ToSeal]]], list[outbox.Unsettled]]:
-        """Messages to be sealed together, and those whose content is gone.
+        self, waiting: Sequence[outbox.ToSeal], most: int
+    ) -> tuple[list[list[tuple[Message, outbox.ToSeal]]], list[outbox.Unsettled], list[outbox.Unsettled]]:
+        """Messages to be sealed together, those whose content is gone, and those larger than `most` KiB.
 
         An envelope ends with the first of its messages to end, and cannot be opened to take out the others: so they
         all end on one day.
@@ -436,14 +433,18 @@ class Deliver:
         groups: list[list[tuple[Message, outbox.ToSeal]]] = []
         filling: dict[int, tuple[list[tuple[Message, outbox.ToSeal]], int]] = {}
         lost: list[outbox.Unsettled] = []
-        limit = seals.BUCKETS[-1] * 1024 - 64
+        large: list[outbox.Unsettled] = []
+        limit = most * 1024 - 64
         for row in waiting:
             try:
                 message = self._message(row)
             except Rejected:
-                lost.append(outbox.Unsettled(row.id, row.alert_id, None, None, row.type, row.created_at))
+                lost.append(_unsealed(row))
                 continue
             size = len(message.payload) + 96
+            if size > limit:
+                large.append(_unsealed(row))
+                continue
             day = (row.deliver_by - 1) // DAY_MS
             group, room = filling.get(day, ([], 0))
             if not group or size > room or len(group) >= MESSAGES_AN_ENVELOPE:
@@ -451,7 +452,7 @@ class Deliver:
                 groups.append(group)
             group.append((message, row))
             filling[day] = group, room - size
-        return groups, lost
+        return groups, lost, large
 
     def _message(self, row: outbox.ToSeal) -> Message:
         """The message as it travels. Raises Rejected `gone` when its key is destroyed."""
@@ -850,6 +851,23 @@ def _moved(change: settlement.Change, flight: _Flight) -> Event:
     code = change.statement.code or change.statement.outcome or "ok"
     about = change.alert_id or ""
     return Event(f"message:{change.new}", change.partner, change.message_id.hex(), flight.digest.hex(), code, about)
+
+
+def _bounded(flights: list[_Flight], partner: Partner) -> list[_Flight]:
+    """As many of them, from the first, as go into one POST that the partner takes."""
+    most = min(BYTES_A_POST, partner.descriptor.limits.carrier_bytes - POST_OVERHEAD)
+    size = 0
+    taken: list[_Flight] = []
+    for flight in flights:
+        size += len(flight.sealed) + ENVELOPE_OVERHEAD
+        if taken and size > most:
+            break
+        taken.append(flight)
+    return taken
+
+
+def _unsealed(row: outbox.ToSeal) -> outbox.Unsettled:
+    return outbox.Unsettled(row.id, row.alert_id, None, None, row.type, row.created_at)
 
 
 def _again(row: outbox.Envelope) -> _Flight:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from county import County, Forge, alert, lose_answer
 
@@ -179,3 +180,40 @@ async def test_after_a_day_a_key_may_be_used_again(county: County) -> None:
     await county[JCP]._forget()
     second = await county.send(JCP, alert(priority="HIGH"), "key-1")
     assert second.id != first.id
+
+
+# ── What a partner takes ──
+
+
+def long(length: int) -> bytes:
+    """An alert whose narrative has that many characters."""
+    return alert(event={"narrative": "x" * length})
+
+
+async def test_no_post_is_larger_than_its_partner_takes(county: County) -> None:
+    await county.add(MASH, limits=Limits(carrier_bytes=300_000))
+    await county.add(JCP)
+    county.wire.cut(MASH)
+    sent = [await county.send(JCP, long(4000)) for _ in range(160)]
+    county.wire.join(MASH)
+    await county.settle(limit=900)
+    assert sorted(await county.inbox(MASH)) == sorted(each.id for each in sent)
+    sizes = [len(each.body) for each in county.wire.posts(to=MASH)]
+    assert max(sizes) <= 300_000
+    assert sum(sizes) > 600_000, "it would have gone in one or two"
+
+
+async def test_what_is_larger_than_a_partner_takes_is_said_and_the_rest_arrives(county: County) -> None:
+    await county.add(JCP, MASH)
+    partner = county[JCP].book.get(MASH)
+    assert partner is not None
+    limits = msgspec.structs.replace(partner.descriptor.limits, max_bucket=4)
+    county[JCP].book.put(
+        msgspec.structs.replace(partner, descriptor=msgspec.structs.replace(partner.descriptor, limits=limits))
+    )
+    large = await county.send(JCP, long(4000))
+    small = await county.send(JCP, long(10))
+    await county.settle(limit=300)
+    assert await county.inbox(MASH) == [small.id]
+    found = {row.alert_id: (row.status, row.code) for row in await county.messages(JCP)}
+    assert found == {large.id: (Status.UNDELIVERED, "too-large"), small.id: (Status.RECEIVED, None)}
