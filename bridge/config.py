@@ -204,6 +204,25 @@ class Webhooks(Section, frozen=True):
     timeout: Annotated[Seconds, Meta(description="Longest wait for a system's answer.")] = 15.0
 
 
+class MeshSection(Section, frozen=True):
+    """A second listener for systems that poll MESH. Mailboxes are made with `bridge mailbox create`."""
+
+    port: Annotated[
+        Port, Meta(description="TCP port, beside that of [listen] and protected alike; 0: there is none.")
+    ] = 0
+    workflow: Annotated[
+        str,
+        Meta(pattern=r"^[A-Z0-9_-]{1,50}\Z", description="Workflow id that messages carry, in and out."),
+    ] = "BRIDGE_ALERT"
+    address: Annotated[
+        str,
+        Meta(pattern=r"^[A-Z0-9]{4,20}\Z", description="Mailbox id to which systems send; the alert says where it goes."),
+    ] = "BRIDGE01"
+    chunk_bytes: Annotated[
+        int, Meta(ge=1024, le=100_000_000, description="Largest piece in which a message is handed out.")
+    ] = 20_000_000
+
+
 class Retention(Section, frozen=True):
     """How long content is kept, where you differ from the classes in docs/glossary.md."""
 
@@ -311,6 +330,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: DatabaseSection = DatabaseSection()
     delivery: Delivery = Delivery()
     webhooks: Webhooks = Webhooks()
+    mesh: MeshSection = MeshSection()
     retention: Retention = Retention()
     limits: Limits = Limits()
     clock: ClockSection = ClockSection()

@@ -219,6 +219,8 @@ _DEADLINES: web.AppKey[Deadlines] = web.AppKey("deadlines", Deadlines)
 _ALLOWANCE: web.RequestKey[Allowance] = web.RequestKey("allowance", Allowance)
 _AGAIN: web.RequestKey[Any] = web.RequestKey("again", object)
 TOKEN = "token:"  # noqa: S105  what the pseudonym of a token begins with
+METERED = (TOKEN, "mailbox:")
+"""Whose calls are counted and noted."""
 
 
 def _guarded(
@@ -242,7 +244,7 @@ def _guarded(
         try:
             actor = await admitted(request)
             request[_AGAIN] = admitted
-            if meter is not None and actor.name.startswith(TOKEN):
+            if meter is not None and actor.name.startswith(METERED):
                 request[_ALLOWANCE] = meter.take(actor.name, actor.rate)
             if marked.public and marked.query is None and request.query_string:
                 raise _unknown_parameter()  # noqa: TRY301  answered like every refusal below
@@ -265,7 +267,7 @@ def _guarded(
             answer = problems.response(_fault())
         finally:
             metrics.inc("bridge_requests_total", route=marked.path, outcome=outcome)
-            if meter is not None and actor.name.startswith(TOKEN):
+            if meter is not None and actor.name.startswith(METERED):
                 took = meter.seconds() - began
                 meter.note(actor.name.removeprefix(TOKEN), marked.method, marked.path, status, code, took)
         return _in_the_form_asked(request, answer)

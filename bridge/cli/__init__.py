@@ -26,6 +26,7 @@ _COMMANDS = {
     "inbox": ("inbox", "Alerts we received"),
     "export": ("export", "Received alerts as files for other systems, and the register of copies"),
     "token": ("token", "Access for other systems"),
+    "mailbox": ("mailbox", "Mailboxes for systems that poll MESH"),
     "user": ("user", "People who sign in to the pages"),
     "key": ("key", "This node's own keys"),
     "retention": ("retention", "What is kept and when it goes: previews, deleting, legal holds, statements"),

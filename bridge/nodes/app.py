@@ -54,6 +54,9 @@ from bridge.api.door import (
 from bridge.api.events import Events
 from bridge.api.evidence import Evidence, Head, Keeping
 from bridge.api.exports import Exports
+from bridge.api.mesh import Form, Mesh, in_mesh_form
+from bridge.api.mesh import Keeping as MailboxKeeping
+from bridge.api.mesh import who as who_of
 from bridge.api.peers import Peers
 from bridge.api.people import People
 from bridge.api.reference import Reference
@@ -81,6 +84,7 @@ from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.export import Export
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import Lease
+from bridge.nodes.mailbox import Mailboxes
 from bridge.nodes.meter import Meter
 from bridge.nodes.prove import Prove
 from bridge.nodes.publish import Publish
@@ -413,6 +417,9 @@ class Node:
             seen=self.acknowledge.seen_within,
             collect=self.acknowledge.collect_within,
             clock=clock,
+        )
+        self.mailboxes = Mailboxes(
+            database=database, keystore=keystore, clock=clock, functions=functions
         )
         self.meter = Meter(
             database=database, clock=clock, a_minute=settings.limits.token_requests_per_minute
@@ -808,6 +815,7 @@ class Node:
         ]
         if control:
             rooms.append(Keeping(self.verify_log, self.backup))
+            rooms.append(MailboxKeeping(self.mailboxes))
             rooms.append(People(self.sign_in, self.settings.node.url))
             operations = Operations(
                 self.status, self.check, self.keys, self.rotated, self.reload_areas, self.partner_state
@@ -818,6 +826,30 @@ class Node:
                 )
             )
         return routes_of(*rooms)
+
+    def mesh_application(self) -> web.Application:
+        """The HTTP application for systems that poll MESH."""
+        settings = self.settings
+        form = Form(settings.mesh.workflow, settings.mesh.address, settings.node.name, settings.mesh.chunk_bytes)
+        mesh = Mesh(
+            form=form,
+            lease=self.lease,
+            acknowledge=self.acknowledge,
+            submit=self.submit,
+            follow=self.follow,
+            cursors=Cursors(_secret(self.keystore, "cursor")),
+            clock=self.clock,
+        )
+        limits = settings.limits
+        app = application(
+            routes_of(mesh),
+            who_of(self.mailboxes),
+            self.metrics,
+            Deadlines(limits.request_bytes, limits.body_seconds),
+            self.meter,
+        )
+        app.middlewares.insert(0, in_mesh_form)
+        return app
 
     def contract(self) -> dict[str, Any]:
         """The interface for systems, as an OpenAPI document."""
@@ -1384,6 +1416,8 @@ async def working(node: Node) -> AsyncIterator[None]:
     try:
         runners.append(await _listen_local(node, run / SOCKET))
         runners.append(await _listen(node))
+        if node.settings.mesh.port:
+            runners.append(await _serve_at(node, node.mesh_application(), node.settings.mesh.port, "[mesh]"))
         (run / "pid").write_text(f"{os.getpid()}\n")
         await node.start()
         yield
@@ -1400,12 +1434,18 @@ async def _listen(node: Node) -> web.AppRunner:
     shell = node.shell()
     await shell.warm()
     shell.attach(app)
+    return await _serve_at(node, app, settings.listen.port, "[listen]")
+
+
+async def _serve_at(node: Node, app: web.Application, port: int, section: str) -> web.AppRunner:
+    """The application at a port, protected as `[listen]` says. Raises Misconfigured, naming the section, if it is taken."""
+    settings = node.settings
     runner = await _runner(app, settings)
     try:
         site = web.TCPSite(
             runner,
             settings.bind_host,
-            settings.listen.port,
+            port,
             ssl_context=_tls(node),
             reuse_address=True,
             backlog=256,
@@ -1414,8 +1454,8 @@ async def _listen(node: Node) -> web.AppRunner:
     except OSError as error:
         await runner.cleanup()
         raise Misconfigured(
-            f"Port {settings.listen.port} cannot be opened on {settings.bind_host}: {os.strerror(error.errno or 0).lower()}.",
-            "Is another program using it? Set [listen] port in node.toml.",
+            f"Port {port} cannot be opened on {settings.bind_host}: {os.strerror(error.errno or 0).lower()}.",
+            f"Is another program using it? Set {section} port in node.toml.",
         ) from None
     except BaseException:
         await runner.cleanup()

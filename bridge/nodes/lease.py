@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 from bridge.clock import Clock, millis
 from bridge.errors import Rejected
 from bridge.receipts import Status
-from bridge.storage import leases
+from bridge.storage import inbox, leases
 from bridge.storage.database import Database, Transaction
 from bridge.storage.inbox import Item
 
@@ -80,6 +80,44 @@ class Lease(Generic[T]):
         shown = await self._shown(items)
         pairs = tuple((each, times.get(item.seq, 1)) for each, item in zip(shown, items, strict=True))
         return Leased(lease if items else None, until, pairs)
+
+    # One by one, for systems that list what waits and choose
+
+    async def waiting(self, holder: str, team: str | None, after: int, limit: int) -> list[tuple[int, str]]:
+        """Number and alert id of at most `limit` that wait for a system, oldest first, numbered above `after`."""
+        now = millis(self._clock.now())
+        begin = max(await self._floor(team), after + 1)
+        return await leases.waiting(
+            self._db, team, OPEN, begin, holder=holder, now=now, longest=now + LONGEST * 1000, limit=limit
+        )
+
+    async def count(self, holder: str, team: str | None) -> int:
+        """How many wait for a system."""
+        now = millis(self._clock.now())
+        begin = await self._floor(team)
+        return await leases.count(
+            self._db, team, OPEN, begin, holder=holder, now=now, longest=now + LONGEST * 1000
+        )
+
+    async def hold(self, ref: str, holder: str, team: str | None, seconds: int) -> None:
+        """Hand one alert to a system, which may have it already.
+
+        Raises Rejected `not-found`, `gone` once the team has acknowledged it, and `wrong-state` while another works on it.
+        """
+        now = millis(self._clock.now())
+        # If we stop here, nothing was handed out; after it, nobody else is given it for a time.
+        async with self._db.transaction() as tx:
+            items = await inbox.find(tx, ref)
+            if not items:
+                raise Rejected("not-found", "There is no received alert with this id.")
+            seq = items[-1].seq
+            row = await leases.of(tx, seq, team)
+            if row is not None and row.done_at is not None:
+                raise Rejected("gone", "Your team has acknowledged this alert.")
+            if row is not None and row.holder != holder and now < row.until <= now + LONGEST * 1000:
+                raise Rejected("wrong-state", "Another system of your team works on this alert.", "Take the next one.")
+            if row is None or row.holder != holder or row.until <= now:
+                await leases.give(tx, [seq], team, self._random(16).hex(), holder, now + seconds * 1000)
 
     async def renew(self, lease: str, holder: str, seconds: int) -> tuple[datetime, int]:
         """Let what is still held last for `seconds` from now; until when, and how many. Raises Rejected `lease-over`."""

@@ -61,6 +61,45 @@ async def free(
     return taken
 
 
+def _waits(team: str | None, states: Sequence[str]) -> str:
+    """What a system may be given, whoever had it before: nobody has acknowledged it, and nobody else works on it."""
+    return (
+        f"from inbox i where i.seq >= ? and i.state in ({_among(states)})"
+        f" and i.purged_at is null{' and i.functions like ?' if team else ''}"
+        " and not exists (select 1 from leases l where l.inbox_seq = i.seq and l.team = ?"
+        " and (l.done_at is not null or (l.holder <> ? and l.until > ? and l.until <= ?)))"
+    )
+
+
+async def waiting(
+    db: Database | Transaction, team: str | None, states: Sequence[str], begin: int, *, holder: str, now: int, longest: int,
+    limit: int,
+) -> list[tuple[int, str]]:  # fmt: skip
+    """Number and alert id of what waits for a system from number `begin` on, oldest first."""
+    rows = await db.fetch(
+        f"select i.seq, i.alert_id {_waits(team, states)} order by i.seq limit ?",
+        (begin, *states, *((f"%,{team},%",) if team else ()), team or "", holder, now, longest, limit),
+    )
+    return [(int(row[0]), row[1]) for row in rows]
+
+
+async def count(
+    db: Database | Transaction, team: str | None, states: Sequence[str], begin: int, *, holder: str, now: int, longest: int
+) -> int:
+    """How many wait for a system from number `begin` on."""
+    row = await db.fetch_one(
+        f"select count(*) {_waits(team, states)}",
+        (begin, *states, *((f"%,{team},%",) if team else ()), team or "", holder, now, longest),
+    )
+    return 0 if row is None else int(row[0])
+
+
+async def of(db: Database | Transaction, seq: int, team: str | None) -> Lease | None:
+    """Who of a team works on an item, or did."""
+    row = await db.fetch_one(f"select {_LEASE} from leases where inbox_seq = ? and team = ?", (seq, team or ""))
+    return None if row is None else Lease(*row)
+
+
 async def floor(db: Database | Transaction, team: str | None, states: Sequence[str]) -> int:
     """A number below which a team will never be handed anything again: all there is acknowledged, closed or deleted."""
     row = await db.fetch_one(
