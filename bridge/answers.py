@@ -159,6 +159,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     days_left: int | None = None  # whole days; null once it is deleted, and while it is held
     unread_ending: bool = False  # it is deleted within two weeks and nobody has opened it
     unanswered: int = 0  # questions of ours that the sender has not answered
+    due: datetime | None = None  # by when somebody should have taken it
 
     def __repr__(self) -> str:
         return f"Entry({self.id})"

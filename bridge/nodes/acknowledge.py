@@ -108,9 +108,12 @@ class Acknowledge:
         if since is not None:
             after = max(after, await inbox.before(self._db, millis(since)))
         rows = await inbox.page(self._db, after, limit, states, team)
+        return Page(tuple(await self.entries(rows)), rows[-1].seq if rows else None)
+
+    async def entries(self, rows: Sequence[inbox.Item]) -> list[Entry]:
+        """Received alerts as lists show them."""
         open_ = await remarks.waiting(self._db, remarks.RECEIVED, [row.alert_id for row in rows])
-        items = tuple(self._entry(row, open_.get((row.alert_id, row.message_id), 0)) for row in rows)
-        return Page(items, rows[-1].seq if rows else None)
+        return [self._entry(row, open_.get((row.alert_id, row.message_id), 0)) for row in rows]
 
     async def show(self, ref: str, actor: str | None = None) -> Received:
         """One received alert by id or canonical reference, for `actor` to see, which is recorded first.
@@ -226,6 +229,25 @@ class Acknowledge:
     async def take(self, ref: str, actor: str, version: int | None = None) -> Entry:
         """Someone works on it from now on. Raises Rejected `changed-meanwhile` if it is no longer at `version`."""
         return await self._step(ref, Status.TAKEN, actor, version=version)
+
+    async def take_over(self, ref: str, actor: str, version: int) -> Entry:
+        """Somebody else works on it from now on; the sender knows that it is worked on, and needs no new receipt.
+
+        Raises Rejected `wrong-state` when nobody works on it, and `changed-meanwhile`.
+        """
+        item = await self._item(ref)
+        if item.state != Status.TAKEN or item.purged_at is not None:
+            raise _no(item.state)
+        if item.actor == actor:
+            return self._entry(item)
+        at = millis(self._clock.now())
+        # If we stop here, it stays with whoever had it.
+        async with self._db.transaction() as tx:
+            if not await inbox.reassign(tx, item.seq, version, actor):
+                raise _changed_meanwhile()
+            await tell(tx, [New("alert.updated", about(item.alert_id, partner=item.partner, status=item.state))], at)
+            await audit.append(tx, [Event("inbox:taken-over", actor, item.alert_id)], at)
+        return self._entry(item._replace(actor=actor, version=item.version + 1))
 
     async def close(self, ref: str, outcome: str, actor: str, version: int | None = None) -> Entry:
         """Work on it has ended. Raises Rejected `usage` for an outcome that is not in the table, and as `take` does."""
@@ -347,6 +369,7 @@ class Acknowledge:
             days_left=left,
             unread_ending=left is not None and left < max(WARNINGS) and item.state in UNREAD,
             unanswered=unanswered,
+            due=None if item.due_at is None else moment(item.due_at),
         )
 
     def _whole(

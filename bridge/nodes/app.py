@@ -97,6 +97,7 @@ from bridge.nodes.sign_in import SignIn, account_key
 from bridge.nodes.submit import Submit
 from bridge.nodes.subscribe import Subscribe
 from bridge.nodes.transport import Call, Post, Poster, Transport, url_refusal
+from bridge.nodes.triage import Triage
 from bridge.nodes.watch import Watch
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.withhold import Withhold
@@ -397,6 +398,14 @@ class Node:
             metrics=metrics,
         )
         self.export = Export(database=database, copy=self.acknowledge.copy, clock=clock, metrics=metrics)
+        self.triage = Triage(
+            database=database,
+            contents=contents,
+            entries=self.acknowledge.entries,
+            name_of=self._name_of,
+            clock=clock,
+            metrics=metrics,
+        )
         self.follow = Follow(
             database=database,
             contents=contents,
@@ -407,7 +416,7 @@ class Node:
         )
         self.drafts = Drafts(database=database, contents=contents, clock=clock)
         self.withhold = Withhold(database=database, contents=contents, classes=self.classes, clock=clock)
-        functions = tuple(vocabulary.function(each) or each for each in settings.node.functions)
+        self.functions = functions = tuple(vocabulary.function(each) or each for each in settings.node.functions)
         self.admit = Admit(
             database=database, clock=clock, exercise=settings.node.exercise, functions=functions
         )
@@ -601,6 +610,7 @@ class Node:
             Job("hand-over", 1.0, self.remember.hand_over),
             Job("sweep-content", self.settings.retention.sweep_seconds, self.retain.sweep),
             Job("ring", 1.0, self._ring),
+            Job("escalate", 30.0, self.triage.escalate),
             Job("note-calls", 5.0, self.meter.flush),
             Job("measure", 10.0, self._measure),
             Job("sign-log", 2.0, self.checkpoint.work),
@@ -882,6 +892,10 @@ class Node:
                 follow=self.follow,
                 withdraw=self.withdraw,
                 ask=self.ask,
+                triage=self.triage,
+                acknowledge=self.acknowledge,
+                export=self.export,
+                functions=self.functions,
                 address=self.address,
                 drafts=self.drafts,
                 withhold=self.withhold,

@@ -28,6 +28,9 @@ from bridge.storage.database import Database
 FREE: Final = frozenset({"A1", "A2", "A3", "S1"})
 """Conditions of handling under which a copy may be made without asking: the copy carries them."""
 
+PAPER: Final = "paper"
+"""What stands for the format of a copy that somebody printed."""
+
 APART_SECONDS: Final = 60
 APART_BYTES: Final = 32 * 1024 * 1024
 
@@ -129,6 +132,14 @@ class Export:
         if not consulted:
             must_consult(copy)
         return await self._made([copy], chosen, actor, team, consulted, copy.reference)
+
+    async def paper(self, ref: str, actor: str, *, team: str | None = None, consulted: bool = False) -> Copy:
+        """A copy for paper: it is in the register before a page is made of it. Raises as :meth:`one` does."""
+        copy = await self._copy(ref, actor, team)
+        if not consulted:
+            must_consult(copy)
+        await self._entered([copy], PAPER, None, actor, team, consulted)
+        return copy
 
     async def many(
         self, refs: Sequence[str], form: str, actor: str, *, team: str | None = None, consulted: bool = False

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 from bridge.clock import Clock
 from bridge.metrics import Metrics
+from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import Admit
 from bridge.nodes.ask import Ask
 from bridge.nodes.bell import Bell
 from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Enrol
+from bridge.nodes.export import Export
 from bridge.nodes.follow import Follow
 from bridge.nodes.recall import Recall
 from bridge.nodes.retain import Retain
-from bridge.nodes.sign_in import SignIn
+from bridge.nodes.sign_in import SignIn, Visitor
 from bridge.nodes.submit import Submit
+from bridge.nodes.triage import Triage
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.withhold import Withhold
 from bridge.web import passkeys
@@ -35,6 +38,12 @@ from bridge.web.admin.tokens import Tokens
 from bridge.web.doorstep import Doorstep
 from bridge.web.help import Help
 from bridge.web.live import Live
+from bridge.web.receive.alert import OneAlert
+from bridge.web.receive.desk import Desk
+from bridge.web.receive.inbox import Inbox
+from bridge.web.receive.numbers import Numbers
+from bridge.web.receive.search import Search
+from bridge.web.receive.steps import Steps
 from bridge.web.send.decide import KeepBack
 from bridge.web.send.sent import SentAlerts
 from bridge.web.send.write import Write
@@ -58,6 +67,10 @@ class Parts:
     follow: Follow
     withdraw: Withdraw
     ask: Ask
+    triage: Triage
+    acknowledge: Acknowledge
+    export: Export
+    functions: tuple[str, ...]
     address: Address
     drafts: Drafts
     withhold: Withhold
@@ -75,6 +88,17 @@ def rooms(parts: Parts) -> list[object]:
     """Every room of pages."""
     with_passkeys = passkeys.usable(parts.house.url)
     live = Live(bell=parts.bell, sign_in=parts.sign_in, clock=parts.clock)
+    desk = Desk(
+        triage=parts.triage,
+        acknowledge=parts.acknowledge,
+        ask=parts.ask,
+        export=parts.export,
+        retain=parts.retain,
+        sign_in=parts.sign_in,
+        live=live,
+        places=parts.places,
+        functions=parts.functions,
+    )
     made: list[object] = [
         Doorstep(
             parts.sign_in,
@@ -100,6 +124,11 @@ def rooms(parts: Parts) -> list[object]:
             places=parts.places,
             own=parts.office.own,
         ),
+        Inbox(desk),
+        OneAlert(desk),
+        Steps(desk),
+        Search(desk),
+        Numbers(desk),
         Overview(office=parts.office, sign_in=parts.sign_in, retain=parts.retain),
         Partners(office=parts.office, enrol=parts.enrol, sign_in=parts.sign_in, recall=parts.recall),
         Areas(office=parts.office),
@@ -122,6 +151,9 @@ def rooms(parts: Parts) -> list[object]:
 
 def shell_of(parts: Parts) -> Shell:
     """All pages of a node, ready to be attached to its application."""
+    async def waiting(visitor: Visitor) -> int:
+        return (await parts.triage.counts(visitor.teams))["new"]
+
     return Shell(
         rooms=rooms(parts),
         sign_in=parts.sign_in,
@@ -129,6 +161,7 @@ def shell_of(parts: Parts) -> Shell:
         clock=parts.clock,
         metrics=parts.metrics,
         key=hmac.digest(parts.secret("accounts"), b"forms", "sha256"),
+        badges={"/inbox": waiting},
         request_bytes=parts.request_bytes,
         body_seconds=parts.body_seconds,
     )

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from bridge import agreements, alerts, wire
+from bridge import agreements, alerts, targets, wire
 from bridge.alerts import Alert, Carried
 from bridge.areas import Gazetteer
 from bridge.audit import Event
@@ -82,6 +82,7 @@ class _Accepted:
     receipts: tuple[Signed, ReceiptsDocument] | None = None
     withdrawal: Withdrawal | None = None
     remark: Question | Answer | None = None
+    priority: str = ""
 
 
 @dataclass
@@ -371,7 +372,7 @@ class Receive:
             if (message.type is MessageType.UPDATE) != (carried.in_reply_to is not None):
                 raise Malformed("alert")
             until = self._not_ended(message, self._policy(partner, carried, alert, now), now)  # 10
-            return _Accepted(message, position, carried=carried, until=until)
+            return _Accepted(message, position, carried=carried, until=until, priority=alert.priority)
         if message.type is MessageType.RECEIPTS:
             signed = wire.decode_signed(message.payload)
             keys = verification_keys(partner.descriptor, now)
@@ -656,6 +657,8 @@ class Receive:
             functions=self._functions(carried),
             warned_days=told_before(end_of(day) - now),
             corrects=carried.in_reply_to,
+            urgent=int(carried.urgent),
+            due_at=millis(targets.due(now, accepted.priority)),
         )
 
     def _functions(self, carried: Carried) -> str | None:

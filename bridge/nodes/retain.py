@@ -706,6 +706,11 @@ class Retain:
                 await self._keystore.destroy_key(f"{HOLD}{in_force.id}")
             return _shown_hold(row, self._now())
 
+    async def holds_on(self, alert_id: str) -> list[dict[str, Any]]:
+        """The holds on a received alert that are not released, as lists show them."""
+        rows = await retention.holds_on(self._db, alert_id, "inbox")
+        return [_shown_hold(each, self._now()) for each in rows]
+
     async def release(self, ref: str, admin: str) -> dict[str, Any]:
         """One of two people asks to end a hold, or the second confirms; what is over by then is deleted at once.
 

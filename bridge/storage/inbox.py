@@ -37,6 +37,9 @@ class Item(NamedTuple):
     corrects: str | None = None
     withdrawn_because: str | None = None
     functions: str | None = None
+    urgent: int = 0
+    due_at: int | None = None
+    late_at: int | None = None
 
 
 class Arrival(NamedTuple):
@@ -110,6 +113,151 @@ async def page(
         (*(each for state in states for each in (after, state, *who, limit)), limit),
     )
     return [Item(*row) for row in rows]
+
+
+class Sought(NamedTuple):
+    """What a desk wants to see: states, the functions of whoever looks (none: all), of one sender, urgent ones alone."""
+
+    states: tuple[str, ...]
+    teams: tuple[str, ...] = ()
+    partner: str | None = None
+    urgent: bool = False
+
+    def clause(self) -> tuple[str, tuple[str | int, ...]]:
+        """The part of a query that says so, but for the states."""
+        sql, values = _came_for(self.teams)
+        if self.partner is not None:
+            sql, values = f"{sql} and partner = ?", (*values, self.partner)
+        return (f"{sql} and urgent = 1" if self.urgent else sql), values
+
+
+def _came_for(teams: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    if not teams:
+        return "", ()
+    return f" and ({' or '.join(['functions like ?'] * len(teams))})", tuple(f"%,{team},%" for team in teams)
+
+
+async def waiting(
+    db: Database | Transaction, sought: Sought, after: tuple[int, int] | None, limit: int
+) -> list[Item]:
+    """What waits, the urgent first and then the oldest: at most `limit` items behind the place (urgent, number)."""
+    more, values = sought.clause()
+    urgent, seq = after or (2, 0)
+    one = (
+        f"select * from (select {_ITEM} from inbox where state = ? and (urgent < ? or (urgent = ? and seq > ?)){more}"
+        " order by urgent desc, seq limit ?) as one"
+    )
+    parameters = [each for state in sought.states for each in (state, urgent, urgent, seq, *values, limit)]
+    rows = await db.fetch(
+        f"{' union all '.join([one] * len(sought.states))} order by urgent desc, seq limit ?", (*parameters, limit)
+    )
+    return [Item(*row) for row in rows]
+
+
+async def ended(db: Database | Transaction, sought: Sought, before_seq: int | None, limit: int) -> list[Item]:
+    """What is over, the newest first: at most `limit` items numbered below `before_seq`."""
+    more, values = sought.clause()
+    one = (
+        f"select * from (select {_ITEM} from inbox where state = ? and seq < ?{more} order by seq desc limit ?) as one"
+    )
+    top = 2**62 if before_seq is None else before_seq
+    parameters = [each for state in sought.states for each in (state, top, *values, limit)]
+    rows = await db.fetch(
+        f"{' union all '.join([one] * len(sought.states))} order by seq desc limit ?", (*parameters, limit)
+    )
+    return [Item(*row) for row in rows]
+
+
+async def tally(db: Database | Transaction, sought: Sought, now: int) -> dict[str, tuple[int, int]]:
+    """For each of the states: how many there are, and of how many the target was before `now` (ms)."""
+    more, values = sought.clause()
+    rows = await db.fetch(
+        "select state, count(*), sum(case when due_at <= ? then 1 else 0 end) from inbox"
+        f" where state in ({','.join('?' * len(sought.states))}){more} group by state",
+        (now, *sought.states, *values),
+    )
+    return {row[0]: (int(row[1]), int(row[2] or 0)) for row in rows}
+
+
+async def newest(db: Database | Transaction, teams: Sequence[str], after: int) -> tuple[int, int, int | None]:
+    """Of what came for these teams after a number: how many, the last number, and when (ms) the last came; or of all."""
+    more, values = _came_for(teams)
+    row = await db.fetch_one(
+        f"select count(*), max(seq), max(received_at) from inbox where seq > ?{more}", (after, *values)
+    )
+    return (0, after, None) if row is None or row[1] is None else (int(row[0]), int(row[1]), row[2])
+
+
+async def partners(db: Database | Transaction, states: Sequence[str], teams: Sequence[str]) -> list[str]:
+    """Who sent what stands in these states."""
+    more, values = _came_for(teams)
+    rows = await db.fetch(
+        f"select distinct partner from inbox where state in ({','.join('?' * len(states))}){more} order by partner",
+        (*states, *values),
+    )
+    return [row[0] for row in rows]
+
+
+async def between(
+    db: Database | Transaction, teams: Sequence[str], above: int, below: int, limit: int
+) -> list[Item]:
+    """Items that are kept, numbered between two numbers, the newest first."""
+    more, values = _came_for(teams)
+    rows = await db.fetch(
+        f"select {_ITEM} from inbox where seq > ? and seq < ? and purged_at is null{more} order by seq desc limit ?",
+        (above, below, *values, limit),
+    )
+    return [Item(*row) for row in rows]
+
+
+async def by_week(
+    db: Database | Transaction, teams: Sequence[str], start: int, end: int, week: int
+) -> dict[int, int]:
+    """How many came for these teams in each week (ms) between two times, by its number from 0."""
+    more, values = _came_for(teams)
+    rows = await db.fetch(
+        f"select (received_at - ?) / ?, count(*) from inbox where received_at >= ? and received_at < ?{more}"
+        " group by 1",
+        (start, week, start, end, *values),
+    )
+    return {int(row[0]): int(row[1]) for row in rows}
+
+
+async def waits(
+    db: Database | Transaction, teams: Sequence[str], start: int, end: int, week: int, limit: int = 50_000
+) -> list[tuple[int, str, int]]:
+    """Of what came between two times: the number of its week, a status that was said of it, and after how many ms."""
+    more, values = _came_for(teams)
+    rows = await db.fetch(
+        "select (i.received_at - ?) / ?, s.status, s.at - i.received_at from inbox i join said s"
+        " on s.message_id = i.message_id where i.received_at >= ? and i.received_at < ?"
+        f" and s.status in ('opened', 'taken', 'closed'){more} order by i.received_at desc limit ?",
+        (start, week, start, end, *values, limit),
+    )
+    return [(int(row[0]), row[1], int(row[2])) for row in rows]
+
+
+async def late(db: Database | Transaction, now: int, limit: int) -> list[Item]:
+    """What has passed its target since that was last looked at, the longest ago first; taken by then or not."""
+    rows = await db.fetch(
+        f"select {_ITEM} from inbox where late_at is null and due_at <= ? order by due_at limit ?", (now, limit)
+    )
+    return [Item(*row) for row in rows]
+
+
+async def mark_late(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
+    """(now, seq): its target has been looked at."""
+    await tx.executemany("update inbox set late_at = ? where seq = ?", list(rows))
+
+
+async def reassign(tx: Transaction, seq: int, version: int, actor: str) -> bool:
+    """Give what is worked on to somebody else, if it is still at `version`; False when somebody was faster."""
+    return (
+        await tx.execute(
+            "update inbox set actor = ?, version = version + 1 where seq = ? and version = ?", (actor, seq, version)
+        )
+        == 1
+    )
 
 
 async def before(db: Database | Transaction, at: int) -> int:

@@ -239,6 +239,19 @@ async def pulse(db: Database | Transaction, alert_id: str) -> tuple[int, ...]:
     return tuple(row or ())
 
 
+async def by_week(
+    db: Database | Transaction, teams: Sequence[str], start: int, end: int, week: int
+) -> dict[int, int]:
+    """How many alerts were sent, by these teams or by all, in each week (ms) between two times, by its number from 0."""
+    whose = f" and team in ({_among(len(teams))})" if teams else ""
+    rows = await db.fetch(
+        f"select (created_at - ?) / ?, count(*) from alerts where created_at >= ? and created_at < ?{whose}"
+        " group by 1",
+        (start, week, start, end, *teams),
+    )
+    return {int(row[0]): int(row[1]) for row in rows}
+
+
 async def messages_of(db: Database | Transaction, alert_ids: Sequence[str]) -> list[Message]:
     """The messages of these alerts, in the order of their recipients, without those that withdraw them."""
     if not alert_ids:

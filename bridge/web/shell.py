@@ -141,6 +141,7 @@ NAVIGATION: Final = (
     Place("/send", "Send an alert", May.SEND),
     Place("/sent", "Alerts you sent", May.SEND),
     Place("/inbox", "Received alerts", May.RECEIVE),
+    Place("/search", "Search", May.LEAD),
     Place("/reports", "Numbers", May.LEAD),
     Place("/admin", "Administration", May.ADMINISTER),
     Place("/admin/audit", "Audit log", May.AUDIT),

@@ -101,6 +101,9 @@ QUESTIONS: dict[str, Ask] = {
     "withdrawals": lambda db: sent.withdrawals_of(db, "a1"),
     "remarks about": lambda db: remarks.about(db, remarks.RECEIVED, "i1"),
     "remarks that wait": lambda db: remarks.waiting(db, remarks.SENT, ["a1", "a2"]),
+    "late": lambda db: inbox.late(db, NOW, 100),
+    "newest": lambda db: inbox.newest(db, ("MASH",), 100),
+    "between": lambda db: inbox.between(db, ("MASH",), 10, 100, 50),
     "inbox of": lambda db: retention.inbox_of(db, "i1", "partner"),
 }
 FROM_THE_INDEX_ALONE: dict[str, Ask] = {

@@ -1,0 +1,1 @@
+"""Pages of a receiving team: the list, one alert, its steps, search, numbers."""
