@@ -972,6 +972,14 @@ _CITY_OF_LONDON_POLICE = "E23000034"
 
 
 @functools.cache
+def hexagons() -> dict[str, tuple[int, int]]:
+    """A hexagon (column, row) for each district, about where it lies: every odd row is half a hexagon further right."""
+    text = (importlib.resources.files("bridge") / "data" / "hexes.csv").read_text(encoding="utf-8")
+    rows = (line.split(",") for line in text.splitlines()[1:])
+    return {code: (int(column), int(row)) for code, column, row in rows}
+
+
+@functools.cache
 def shipped() -> Gazetteer:
     """The gazetteer of the package's own data, built once for the process."""
     data = importlib.resources.files("bridge") / "data"

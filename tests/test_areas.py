@@ -16,6 +16,7 @@ from bridge.areas import (
     UNITED_KINGDOM,
     Found,
     Gazetteer,
+    hexagons,
     key_of,
     percent,
     shipped,
@@ -688,3 +689,13 @@ def test_a_picker_takes_any_text_and_keeps_to_its_limit(text: str, limit: int) -
 )
 def test_percent(permille: int, said: str) -> None:
     assert percent(permille) == said
+
+
+def test_every_district_has_a_hexagon_of_its_own_on_the_map(uk: Gazetteer) -> None:
+    cells = hexagons()
+    assert set(cells) == {area.code for area in uk.areas("district")}
+    assert len(set(cells.values())) == len(cells)
+    column, row = zip(*cells.values(), strict=True)
+    assert (min(column), min(row)) == (0, 0)
+    above = {name: cells[code][1] for name, code in (("Orkney", "S12000023"), ("Leeds", "E08000035"), ("Dover", "E07000108"))}
+    assert above["Orkney"] < above["Leeds"] < above["Dover"]

@@ -21,7 +21,7 @@ from bridge.web.shell import Visit
 
 HEARTBEAT: Final = 15.0
 SLOWEST: Final = 30.0
-STREAMS: Final = 6
+STREAMS: Final = 4
 """As many pages of one person as may listen at once; what is more than that is loaded again by hand."""
 
 Look = Callable[[str], Awaitable[tuple[str, str] | None]]

@@ -3,11 +3,14 @@
 from datetime import date
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from bridge import routing, vocabulary
 from bridge.accounts import May
-from bridge.areas import Area, Gazetteer
+from bridge.areas import Area, Gazetteer, hexagons
 from bridge.web.admin.office import Office
 from bridge.web.forms import Form
+from bridge.web.look import shown
 from bridge.web.shell import Answer, Page, Table, Visit, page
 from bridge.web.texts import _
 from bridge.web.words import label
@@ -58,7 +61,8 @@ class Areas:
                 "team": function,
                 "teams": [(code, label("function", code)) for code in offered],
                 "q": visit.query("q"),
-                "grid": grid(rows),
+                "map": hex_map(rows),
+                "regions": regions(rows),
                 "postcodes": self._office.postcodes(),
                 "directory": self._office.gazetteer().vintage,
             },
@@ -141,36 +145,41 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
 
 
-ACROSS = 30
-SQUARE = 12
+WIDE, HIGH = 20, 17
+"""How far apart hexagons stand in the picture, in a row and from row to row."""
+
+_CORNERS = "l8.7 5v10l-8.7 5-8.7-5v-10z"
+"""A hexagon's outline from its upper corner on, with a little room to its neighbours."""
 
 
-def _squares(districts: list[dict[str, Any]], state: str) -> str:
-    """The squares of the districts in a state, as one path of SVG."""
-    return "".join(
-        f"M{place % ACROSS * SQUARE + 1} {place // ACROSS * SQUARE + 1}h10v10h-10z"
-        for place, row in enumerate(districts)
-        if row["state"] == state
-    )
+def hex_map(rows: list[dict[str, Any]]) -> Markup:
+    """The districts as hexagons about where they lie, each with its name and who serves it for whoever points at it.
 
-
-def grid(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The districts of each region as squares in rows of a picture, one path for each state.
-
-    Not where they lie but how many: the table beneath it says everything that the picture does.
+    The picture is one image for a screen reader: the table beneath it says everything that it does.
     """
-    regions: dict[str, list[dict[str, Any]]] = {}
+    cells = hexagons()
+    shapes = []
     for row in rows:
-        regions.setdefault(row["region"] or _("Elsewhere"), []).append(row)
-    return [
-        {
-            "region": region,
-            "paths": {state: _squares(districts, state) for state in ("served", "twice", "gap")},
-            "width": min(len(districts), ACROSS) * SQUARE,
-            "height": -(-len(districts) // ACROSS) * SQUARE,
-            "served": sum(1 for row in districts if row["state"] == "served"),
-            "total": len(districts),
-        }
-        for region, districts in sorted(regions.items())
-    ]
+        column, line = cells[row["code"]]
+        x, y = column * WIDE + line % 2 * WIDE // 2 + WIDE // 2, line * HIGH + 1
+        told = row["served_by"] or _("nobody")
+        title = _("%(area)s: %(who)s", area=row["name"], who=told)
+        shapes.append(Markup('<path class="bridge-hex--%s" d="M%d %d%s"><title>%s</title></path>') % (row["state"], x, y, _CORNERS, shown(title)))
+    width = (max(column for column, _line in cells.values()) + 2) * WIDE
+    height = (max(line for _column, line in cells.values()) + 1) * HIGH + 8
+    served = sum(row["state"] == "served" for row in rows)
+    said = _("A map: %(served)s of %(total)s districts are served", served=served, total=len(rows))
+    return Markup('<svg class="bridge-hexes" role="img" aria-label="%s" width="%d" height="%d" viewBox="0 0 %d %d">%s</svg>') % (
+        said, width, height, width, height, Markup("").join(shapes),
+    )  # fmt: skip
 
+
+def regions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many districts of each region are served, by name."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["region"] or _("Elsewhere"), []).append(row["state"])
+    return [
+        {"region": region, "served": states.count("served"), "twice": states.count("twice"), "total": len(states)}
+        for region, states in sorted(found.items())
+    ]
