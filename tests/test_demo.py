@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -201,6 +202,20 @@ def asked(url: str, token: str) -> Any:
         return json.load(answer)
 
 
+def signed_in(access: dict[str, Any]) -> str:
+    """Where somebody comes who types what the demo prints for them into the sign-in page."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    browser = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(), urllib.request.HTTPSHandler(context=trusting)
+    )
+    with browser.open(f"{access['url']}/sign-in", timeout=10) as page:
+        token = page.read().decode().split('name="csrf" value="')[1].split('"')[0]
+    form = {"csrf": token, "sign_in": access["sign_in"], "password": access["password"]}
+    with browser.open(f"{access['url']}/sign-in", urllib.parse.urlencode(form).encode(), timeout=10) as page:
+        return str(urllib.parse.urlsplit(page.url).path)
+
+
 def test_with_keep_the_nodes_stay_until_a_signal_and_then_leave_nothing(small: Path, tmp_path: Path) -> None:
     folder = tmp_path / "files"
     with started(folder, "--keep", "--json", "--scenarios", str(small)) as demo:
@@ -219,6 +234,9 @@ def test_with_keep_the_nodes_stay_until_a_signal_and_then_leave_nothing(small: P
             timeout=PATIENCE,
         )
         assert [each["node_id"] for each in json.loads(listed.stdout)["items"]] == [worker["node"]]
+        places = {each["role"]: signed_in(each) for each in access.values()}
+        assert places["A worker, who sends"] == "/send"
+        assert places["The administrator of that desk's node"] == "/admin"
         demo.send_signal(signal.SIGTERM)
         assert demo.wait(PATIENCE) == 0
     assert nothing_left(folder)

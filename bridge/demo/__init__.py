@@ -70,9 +70,10 @@ async def _demo(
     started = time.monotonic()
     screen = show.Screen(console, silent=as_json)
     progress = Progress(len(script.actors))
+    people = show.people_of(script) if keep else {}
     async with contextlib.AsyncExitStack() as up:
         with screen.getting_ready(progress):
-            stage = await up.enter_async_context(raised(script, hosts, progress, screen.tell))
+            stage = await up.enter_async_context(raised(script, hosts, progress, screen.tell, people))
         screen.ready(stage)
         playing = [Playing(scenario) for scenario in script.scenarios]
         with screen.following(playing):

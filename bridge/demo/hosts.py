@@ -26,7 +26,7 @@ import structlog
 
 from bridge import areas, logs
 from bridge.clock import SystemClock
-from bridge.config import PREFIX, Contact, Node, Settings
+from bridge.config import PREFIX, Contact, Node, Settings, SignIn
 from bridge.errors import BridgeError
 from bridge.nodes import app
 
@@ -38,6 +38,18 @@ ADMINISTRATORS = ("Ann", "Bob")
 
 MAKING = 8
 """Nodes of one process that are made at a time: while one waits for the disk, the others can go on."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Somebody who can sign in to a node: what they type, and what they may do there."""
+
+    name: str
+    sign_in: str
+    password: str
+    role: str
+
+    def __repr__(self) -> str:
+        return f"Account({self.sign_in})"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -53,6 +65,7 @@ class Place(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     exercise: bool = False
     alone: bool = False
+    people: tuple[Account, ...] = ()
 
     @property
     def url(self) -> str:
@@ -131,7 +144,9 @@ def settings_of(place: Place) -> Settings:
             desk=f"{place.name} duty desk", telephone="01632 960000", hours="Mon-Sun 00:00-24:00"
         ),
     )
-    return Settings.first(node, port=place.port)
+    first_settings = Settings.first(node, port=place.port)
+    # Nobody has an app for codes ready to look around with; the people here are invented like everything else.
+    return msgspec.structs.replace(first_settings, sign_in=SignIn(second_factor=False))
 
 
 def _tell(told: Told) -> None:
@@ -171,6 +186,9 @@ class _Host:
             async with self._making:
                 await _introduce(node, met.partners.get(place.id, []))
                 made = await node.admit.create("demo", place.scopes, 1, ADMINISTRATORS[0])
+                for each in place.people:
+                    _, link = await node.sign_in.invite(each.name, each.sign_in, [each.role], [], ADMINISTRATORS[0])
+                    await node.sign_in.set_up(link, each.password)
                 if not place.alone:
                     await life.enter_async_context(app.working(node))
             ready = Ready(place.id, made["token"])

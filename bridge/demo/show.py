@@ -1,6 +1,7 @@
 """What a person sees of the demo: a live table on a terminal, plain lines elsewhere, and the report at the end."""
 
 import contextlib
+import secrets
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
@@ -13,7 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge import areas, vocabulary
+from bridge.crypto.keys import word_list
+from bridge.demo.hosts import Account
 from bridge.demo.play import Ended, Playing
+from bridge.demo.scenarios import Script
 from bridge.demo.stage import Progress, Stage
 from bridge.demo.verdict import Copy, Receipt
 from bridge.receipts import STATUSES, Status
@@ -155,14 +159,20 @@ class Screen:
         for each in access:
             self._console.print()
             self._console.print(Text(f"{each.role}: {each.name}, {each.url}", style="bold"))
-            for line in (*([f"token: {each.token}"] if each.token else []), *each.tries):
+            lines = [f"sign in: {each.sign_in}", f"password: {each.password}"]
+            lines += [f"token: {each.token}"] if each.token else []
+            for line in (*lines, *each.tries):
                 self._console.print(Text(f"  {line}"), soft_wrap=True)
         self._console.print()
+        self._console.print(
+            Text("Open the addresses in a browser; it warns, because each node made its certificate itself."),
+            soft_wrap=True,
+        )
         self._console.print(Text("Ctrl-C ends them and deletes everything.", style="bold"))
 
 
 class Access(msgspec.Struct, frozen=True):
-    """One role's way into a node that was left running; `tries` are commands to copy.
+    """One role's way into a node that was left running: what to type on its pages; `tries` are commands to copy.
 
     An administrator needs no token: whoever may open the socket in the node's folder is one.
     """
@@ -172,6 +182,8 @@ class Access(msgspec.Struct, frozen=True):
     name: str
     url: str
     dir: str
+    sign_in: str
+    password: str
     token: str | None
     tries: tuple[str, ...]
 
@@ -179,17 +191,43 @@ class Access(msgspec.Struct, frozen=True):
         return f"Access({self.node})"
 
 
+def _roles(script: Script) -> tuple[str, str]:
+    """The node where the first alert is sent, and the one where it goes."""
+    first = script.scenarios[0]
+    return first.sender.node, next((row.node for row in first.expect.rows if row.node is not None), first.sender.node)
+
+
+def people_of(script: Script) -> dict[str, tuple[Account, ...]]:
+    """Who can sign in, by node: a worker where the first alert is sent, a desk and an administrator where it goes."""
+    sender, desk = _roles(script)
+    found = {sender: [Account("Wendy Worker", "worker@bridge.example", _password(), "sender")]}
+    found.setdefault(desk, []).extend(
+        (
+            Account("Devi Desk", "desk@bridge.example", _password(), "receiver"),
+            Account("Ada Admin", "admin@bridge.example", _password(), "administrator"),
+        )
+    )
+    return {node: tuple(people) for node, people in found.items()}
+
+
+def _password() -> str:
+    """Four random words, which are never too short; others in every run."""
+    return "-".join(secrets.choice(word_list()) for _each in range(4))
+
+
 def accesses(ended: Sequence[Ended], stage: Stage) -> list[Access]:
     """A worker where the first alert was sent, a desk where it went, and the administrator of that desk's node."""
     first = ended[0]
     sender = first.scenario.sender.node
-    desk = next((copy.node for copy in first.seen.copies if copy.node is not None), sender)
+    people = {each.role: (node, each) for node, house in stage.houses.items() for each in house.place.people}
+    desk = people["receiver"][0]
     reference = first.seen.reference
     return [
         _access(
             stage,
             "A worker, who sends",
             sender,
+            people["sender"][1],
             "alerts",
             f"bridge alert timeline {reference}",
             "bridge area route CR0",
@@ -198,23 +236,31 @@ def accesses(ended: Sequence[Ended], stage: Stage) -> list[Access]:
             stage,
             "A duty desk, which receives",
             desk,
+            people["receiver"][1],
             "inbox",
             "bridge inbox list",
             f"bridge inbox show {reference}",
         ),
         _access(
-            stage, "The administrator of that desk's node", desk, "", "bridge partner list", "bridge check"
+            stage,
+            "The administrator of that desk's node",
+            desk,
+            people["administrator"][1],
+            "",
+            "bridge partner list",
+            "bridge check",
         ),
     ]
 
 
-def _access(stage: Stage, role: str, node: str, path: str, *commands: str) -> Access:
+def _access(stage: Stage, role: str, node: str, who: Account, path: str, *commands: str) -> Access:
     house = stage.houses[node]
     tries = [f"{command} --dir {shlex.quote(str(house.directory))}" for command in commands]
     if path:
         tries.append(f'curl -k -H "Authorization: Bearer {house.token}" {house.place.url}/v1/{path}')
     token = house.token if path else None
-    return Access(role, node, house.actor.name, house.place.url, str(house.directory), token, tuple(tries))
+    name, url = house.actor.name, house.place.url
+    return Access(role, node, name, url, str(house.directory), who.sign_in, who.password, token, tuple(tries))
 
 
 def counts(ended: Sequence[Ended]) -> dict[str, int]:

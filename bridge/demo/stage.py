@@ -15,7 +15,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ import aiohttp
 import msgspec
 
 from bridge import wire
-from bridge.demo.hosts import ADMINISTRATORS, Alone, Introduction, Made, Meet, Place, Share, first
+from bridge.demo.hosts import ADMINISTRATORS, Account, Alone, Introduction, Made, Meet, Place, Share, first
 from bridge.demo.processes import Child, spawned
 from bridge.demo.scenarios import Actor, Script
 from bridge.errors import Misconfigured, Unavailable
@@ -220,16 +220,21 @@ def processes_for(script: Script) -> int:
 
 @contextlib.asynccontextmanager
 async def raised(
-    script: Script, hosts: Sequence[Child], progress: Progress, tell: Callable[[str], None]
+    script: Script,
+    hosts: Sequence[Child],
+    progress: Progress,
+    tell: Callable[[str], None],
+    people: Mapping[str, tuple[Account, ...]],
 ) -> AsyncIterator[Stage]:
     """Every node of the script, up; when the block ends, whatever way, no process and no file is left.
 
-    `hosts` are as many processes as :func:`processes_for` says, forked for it. `tell` and `progress` are told how far it is. Raises Misconfigured and Unavailable when
+    `hosts` are as many processes as :func:`processes_for` says, forked for it. `tell` and `progress` are told how far it is.
+    `people` are those who can sign in, by node. Raises Misconfigured and Unavailable when
     a node cannot be made or started.
     """
     stage: Stage | None = None
     try:
-        stage = _stage(script, _directory(), hosts, progress)
+        stage = _stage(script, _directory(), hosts, progress, people)
         await _raise(script, stage, tell)
         yield stage
     finally:
@@ -264,8 +269,14 @@ def _no_room(place: Path, number: int) -> Misconfigured:
     )
 
 
-def _stage(script: Script, directory: Path, hosts: Sequence[Child], progress: Progress) -> Stage:
-    houses = _houses(script, directory)
+def _stage(
+    script: Script,
+    directory: Path,
+    hosts: Sequence[Child],
+    progress: Progress,
+    people: Mapping[str, tuple[Account, ...]],
+) -> Stage:
+    houses = _houses(script, directory, people)
     names = ("senders", "recipients-1", "recipients-2")
     shares = {name: share for name, share in zip(names, _shares(script, houses), strict=True) if share}
     for name, share in shares.items():
@@ -332,7 +343,7 @@ async def _at_work(stage: Stage, node: str) -> None:
     stage.progress.at_work += 1
 
 
-def _houses(script: Script, directory: Path) -> dict[str, House]:
+def _houses(script: Script, directory: Path, people: Mapping[str, tuple[Account, ...]]) -> dict[str, House]:
     ports = free_ports(len(script.actors))
     sending = {*script.senders, *(s.expect.live.node for s in script.scenarios if s.expect.live is not None)}
     receiving = {row.node for scenario in script.scenarios for row in scenario.expect.rows}
@@ -350,6 +361,7 @@ def _houses(script: Script, directory: Path) -> dict[str, House]:
             scopes=tuple(sorted(scopes)),
             exercise=actor.exercise,
             alone=node in script.alone,
+            people=people.get(node, ()),
         )
         houses[node] = House(actor, place, node if node in script.alone else "")
     return houses

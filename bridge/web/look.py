@@ -6,9 +6,11 @@ their address, so a browser may keep them for ever and never asks for an old one
 
 import gzip
 import hashlib
+import json
 import re
 import threading
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from importlib import resources
@@ -126,6 +128,7 @@ def environment() -> jinja2.Environment:
     )
     made.globals.update(
         asset=address,
+        drawn=drawn,
         brand=BRAND,
         label=words.label,
         percent=words.percent,
@@ -135,6 +138,28 @@ def environment() -> jinja2.Environment:
         timedelta=timedelta,
     )
     return made
+
+
+MOST_DRAWN: Final = 1024
+_drawn: OrderedDict[tuple[str, str], Markup] = OrderedDict()
+
+
+def drawn(macro: Callable[[Any], Markup], params: Any, keep: bool) -> Markup:
+    """A component; one that is the same for everybody is drawn once and kept.
+
+    `keep` is never set for one that holds what somebody typed: nothing of it stays in memory.
+    """
+    if not keep:
+        return macro(params)
+    key = macro.name, json.dumps(params)  # type: ignore[attr-defined]  # a macro has a name
+    found = _drawn.get(key)
+    if found is None:
+        found = _drawn[key] = macro(params)
+        if len(_drawn) > MOST_DRAWN:
+            _drawn.popitem(last=False)
+    else:
+        _drawn.move_to_end(key)
+    return found
 
 
 _WARMING: Final = threading.Lock()

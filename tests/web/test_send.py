@@ -12,6 +12,7 @@ from street import ALERT, JOBCENTRE, Street, built, once_of
 
 from bridge.nodes.draft import LIFE
 from bridge.nodes.recall import Recall
+from bridge.web import look
 from bridge.web.send.sent import expected, read_out
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -442,6 +443,16 @@ async def test_a_decision_not_to_send_is_for_whoever_took_it_alone_and_says_whom
     everything = b"".join(each.read_bytes() for each in node.directory.rglob("*") if each.is_file())
     assert b"Marlinspike" not in everything
     assert b"fear_of_accountability" not in everything
+
+
+async def test_nothing_that_was_typed_stays_among_what_is_drawn_once(street: Street) -> None:
+    worker = await street.jobcentre.someone("sender")
+    await worker.get("/send")
+    typed = {**ALERT, "name": "Marlinspike", "description": "Marlinspike", "place": "Marlinspike", "area": "Newcastle", "happened": "Marlinspike"}
+    for fields in (typed, {**typed, "area": "Marlinspike"}):
+        assert "Marlinspike" in (await worker.post("/send", fields)).text
+    assert "Marlinspike" in (await worker.get("/send")).text
+    assert not any("Marlinspike" in str(each) for each in look._drawn.items())
 
 
 async def test_nothing_personal_is_in_a_title_or_an_address(street: Street) -> None:
