@@ -375,9 +375,12 @@ class Shell:
                 return await self._failed(visit, error, told)
             except web.HTTPException:
                 raise
-            except (asyncio.CancelledError, ConnectionResetError):
+            except asyncio.CancelledError:
                 outcome = "gone"
                 raise
+            except ConnectionResetError:
+                outcome = "gone"  # nobody is there to read an answer
+                return web.Response(status=400)
             except Exception:
                 log.exception("request-failed", route=marked.path)
                 return await self._failed(visit, _fault(), told)
