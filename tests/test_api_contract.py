@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from bridge.api import openapi, reference
+from bridge.api.bulk import Records
 from bridge.api.consumers import Consumers
 from bridge.api.door import Route, routes_of
 from bridge.api.events import Events
@@ -23,7 +24,7 @@ from bridge.nodes.admit import SCOPES
 from bridge.nodes.app import Health
 
 GOLDEN = Path(__file__).parent / "openapi.json"
-ROOMS = (Consumers, Exports, Events, Webhooks, reference.Reference, Evidence, Health)
+ROOMS = (Consumers, Records, Exports, Events, Webhooks, reference.Reference, Evidence, Health)
 
 
 def routes() -> list[Route]:

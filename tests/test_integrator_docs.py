@@ -21,7 +21,7 @@ import pair  # noqa: E402  # the programs that measure start real nodes, too
 
 sys.path.pop(0)
 
-PAGES = ("formats",)
+PAGES = ("formats", "mapping")
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -56,6 +56,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             node.wait_ready()
         certificate = directory / "node.pem"
         certificate.write_text(ssl.get_server_certificate(("127.0.0.1", receiver.port)))
+        theirs = directory / "sender.pem"
+        theirs.write_text(ssl.get_server_certificate(("127.0.0.1", sender.port)))
         house = House(sender, receiver, {})
         refs = [
             json.loads(house.bridge(sender, "alert", "send", "-", "--json", typed=body))["reference"]
@@ -67,7 +69,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             time.sleep(0.1)
         house.given = {
             "BRIDGE_DIR": str(receiver.directory), "BRIDGE_URL": receiver.url, "BRIDGE_CA": str(certificate), "TOKEN": tokens[1],
-            "SENDER_DIR": str(sender.directory), "SENDER_URL": sender.url, "SENDER_TOKEN": tokens[0],
+            "SENDER_CA": str(theirs), "SENDER_DIR": str(sender.directory), "SENDER_URL": sender.url, "SENDER_TOKEN": tokens[0],
             "REF": refs[0], "ASK_FIRST": refs[1], "REPOSITORY": str(ROOT),
         }  # fmt: skip
         yield house
@@ -100,3 +102,14 @@ def after_formats(folder: Path, told: str) -> None:
     assert folder.joinpath("one.csv").stat().st_mode & 0o777 == 0o600
     assert '"state":"ended"' in told
     assert "<article>" in folder.joinpath("print-me.html").read_text()
+
+
+def after_mapping(folder: Path, told: str) -> None:
+    assert folder.joinpath("contacts.csv").read_bytes() == folder.joinpath("contacts2.csv").read_bytes()
+    assert json.loads(folder.joinpath("preview.json").read_text())["complete"]
+    assert "In the field for everything else" in told
+    assert "1 record is refused" in told
+    assert "1 sent, 0 sent before, 1 refused." in told
+    assert "1 sent, 1 sent before, 0 refused." in told
+    assert "Risk" in folder.joinpath("report.csv").read_text()
+    assert '"repeated":2' in told

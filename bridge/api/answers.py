@@ -6,6 +6,7 @@ import msgspec
 
 from bridge import alerts
 from bridge.answers import GONE, Checked, Handed, ReceivedAlert, SentAlert, Withdrawal
+from bridge.mapping.shelf import Shown
 from bridge.nodes.acknowledge import Received
 from bridge.nodes.address import Plan
 from bridge.nodes.export import CopyEntry, Offered
@@ -16,6 +17,12 @@ class Formats(msgspec.Struct, frozen=True):
     """The forms in which alerts can be exported."""
 
     items: tuple[Offered, ...]
+
+
+class Profiles(msgspec.Struct, frozen=True):
+    """The mapping profiles of this node."""
+
+    items: tuple[Shown, ...]
 
 
 class CopiesPage(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@ from bridge.api.problems import document, help_page
 from bridge.clock import Clock
 from bridge.errors import Rejected
 from bridge.events import KINDS
+from bridge.mapping import inward
+from bridge.mapping.shelf import Shelf
 from bridge.nodes.acknowledge import Acknowledge, Received
 from bridge.nodes.address import ALERT_LIMIT, Address, Places, candidate_facts
 from bridge.nodes.admit import SCOPES, Actor
@@ -59,6 +61,15 @@ State = Literal[
 ]  # fmt: skip
 
 ANY_SCOPE = tuple(SCOPES)
+
+
+class SendQuery(msgspec.Struct, frozen=True):
+    """In whose words the alert is."""
+
+    profile: Annotated[
+        str,
+        Meta(min_length=2, max_length=40, pattern=r"^[a-z0-9-]+\Z", description="An inward mapping profile: the body is a record of your own system."),
+    ] | None = None
 
 
 class SentQuery(msgspec.Struct, frozen=True):
@@ -202,6 +213,7 @@ class Consumers:
         places: Callable[[], Places],
         cursors: Cursors,
         bell: Bell,
+        shelf: Shelf,
         clock: Clock,
     ) -> None:
         self._node_id = node_id
@@ -216,22 +228,29 @@ class Consumers:
         self._places = places
         self._cursors = cursors
         self._bell = bell
+        self._shelf = shelf
         self._clock = clock
         self._vocabulary = msgspec.json.encode(_vocabulary())
 
     # Sending side
 
     @route(
-        "POST", "/v1/alerts", needs="alerts:send", summary="Send an alert", body=Alert, headers=("Idempotency-Key",),
-        answers=_SENT, problems=(*_PLAN, "idempotency-conflict", "in-flight", "gone"),
+        "POST", "/v1/alerts", needs="alerts:send", summary="Send an alert", query=SendQuery, body=Alert,
+        headers=("Idempotency-Key",), answers=_SENT,
+        problems=(*_PLAN, "not-found", "unmapped", "idempotency-conflict", "in-flight", "gone"),
     )  # fmt: skip
     async def send(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """202 after the durable commit, with who gets it and why.
 
-        With an `Idempotency-Key`, the same request again within 24 hours is answered with the same alert.
+        With an `Idempotency-Key`, the same request again within 24 hours is answered with the same alert. With a
+        `profile`, the body is a record in your own system's words, as that mapping profile reads it.
         """
+        query = asked(request, SendQuery)
         key = _idempotency_key(request)
-        sent = await self._submit.send(await _alert(request), actor.name, key, actor.team)
+        body = await _alert(request)
+        if query.profile is not None:
+            body = inward.made(self._shelf.get(query.profile, "in"), inward.from_json(body)).alert
+        sent = await self._submit.send(body, actor.name, key, actor.team)
         return answered(sent, 202, Location=f"/v1/alerts/{sent.id}")
 
     @route(

@@ -8,12 +8,13 @@ from msgspec import Meta
 
 from bridge.alerts import parse_reference
 from bridge.api import answers
+from bridge.api.bulk import ProfileName
 from bridge.api.consumers import ANY_SCOPE, State
 from bridge.api.door import PAGE, Cursor, Cursors, Limit, Says, Since, answered, asked, route, told
 from bridge.formats import FORMATS
 from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.admit import Actor
-from bridge.nodes.export import CopyEntry, Export, File, How
+from bridge.nodes.export import CopyEntry, Export, File, How, Preview
 
 Form = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[a-z]+\Z")]
 
@@ -21,22 +22,31 @@ MEDIA = tuple(dict.fromkeys(each.media for each in FORMATS.values()))
 FILE_HEADERS = ("Content-Disposition", "Bridge-Copies", "Bridge-Retain-Until", "Bridge-Left-Out")
 
 _FORMAT = Meta(description=f"The form of the file: {', '.join(FORMATS)}.")
+_PROFILE = Meta(description="The outward mapping profile; its own format holds unless `format` says another.")
 _CONSULTED = Meta(
     description="True: the sender was asked, where a condition of handling wants that. It is recorded."
 )
 
 
 class ExportQuery(msgspec.Struct, frozen=True):
-    """In which form."""
+    """In which form, or under which profile."""
 
-    format: Annotated[Form, _FORMAT]
+    format: Annotated[Form, _FORMAT] | None = None
+    profile: Annotated[ProfileName, _PROFILE] | None = None
     consulted: Annotated[bool, _CONSULTED] = False
 
 
-class ManyQuery(msgspec.Struct, frozen=True):
-    """Which alerts, and in which form."""
+class PreviewQuery(msgspec.Struct, frozen=True):
+    """Under which profile."""
 
-    format: Annotated[Form, _FORMAT]
+    profile: Annotated[ProfileName, _PROFILE]
+
+
+class ManyQuery(msgspec.Struct, frozen=True):
+    """Which alerts, and in which form or under which profile."""
+
+    format: Annotated[Form, _FORMAT] | None = None
+    profile: Annotated[ProfileName, _PROFILE] | None = None
     consulted: Annotated[bool, _CONSULTED] = False
     state: Annotated[
         tuple[State, ...], Meta(max_length=8, description="Only alerts in one of these states.")
@@ -93,7 +103,7 @@ class Exports:
     @route(
         "GET", "/v1/inbox/{ref}/export", needs="alerts:read", summary="One alert received, as a file", query=ExportQuery,
         answers={200: Says(None, "The file. Its copy is in the register from now on.", MEDIA, FILE_HEADERS)},
-        problems=("not-found", "gone", "policy", "not-supported", "storage"),
+        problems=("not-found", "gone", "policy", "not-supported", "unmapped", "storage"),
     )  # fmt: skip
     async def export_one(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """What the reader may not see is not in it. The file says until when it may be kept; so does `Bridge-Retain-Until`."""
@@ -101,14 +111,26 @@ class Exports:
         text: str = request.match_info["ref"]
         ref = parse_reference(text) or text.lower()
         made = await self._export.one(
-            ref, query.format, actor.name, team=actor.team, consulted=query.consulted
+            ref, query.format, actor.name, team=actor.team, consulted=query.consulted, profile=query.profile
         )
         return _file(made)
 
     @route(
+        "GET", "/v1/inbox/{ref}/export/preview", needs="alerts:read", summary="What a profile would make of an alert",
+        query=PreviewQuery, answers={200: Says(Preview, "Each field beside what it is made of, and what became of all the rest.")},
+        problems=("not-found", "gone"),
+    )  # fmt: skip
+    async def preview_export(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Nothing is exported and no copy is registered; that the alert was seen is recorded."""
+        query = asked(request, PreviewQuery)
+        text: str = request.match_info["ref"]
+        ref = parse_reference(text) or text.lower()
+        return answered(await self._export.preview(ref, query.profile, actor.name, team=actor.team))
+
+    @route(
         "GET", "/v1/export", needs="alerts:read", summary="Alerts received, as one file", query=ManyQuery,
         answers={200: Says(None, "The file, of at most `limit` alerts in the order of arrival.", MEDIA, (*FILE_HEADERS, "Bridge-Next-Cursor"))},
-        problems=("not-supported", "gone", "storage"),
+        problems=("not-found", "not-supported", "gone", "storage"),
     )  # fmt: skip
     async def export_many(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Ask on with `Bridge-Next-Cursor` until it is empty. `Bridge-Left-Out` names what is not in the file, and why."""
@@ -119,7 +141,7 @@ class Exports:
         )
         refs = list(dict.fromkeys(each.id for each in page.items))
         made = await self._export.many(
-            refs, query.format, actor.name, team=actor.team, consulted=query.consulted
+            refs, query.format, actor.name, team=actor.team, consulted=query.consulted, profile=query.profile
         )
         more = self._cursors.give("inbox", page.last) if len(page.items) == query.limit else None
         return _file(made, {"Bridge-Next-Cursor": more or ""})

@@ -70,6 +70,7 @@ GROUPS: Final = {
     "inbox": ("Receiving", "Alerts received, and what is done with them."),
     "export": ("Exporting", "Alerts received as files in other forms, and the register of copies."),
     "copies": ("Exporting", "Alerts received as files in other forms, and the register of copies."),
+    "profiles": ("Exporting", "Alerts received as files in other forms, and the register of copies."),
     "formats": ("Exporting", "Alerts received as files in other forms, and the register of copies."),
     "events": ("Live", "What happens, as it happens."),
     "webhooks": ("Webhooks", "Systems of your own that are told of events."),

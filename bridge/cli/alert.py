@@ -5,6 +5,7 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -12,6 +13,7 @@ from bridge.cli import screen
 from bridge.cli.area import tell_route
 from bridge.cli.client import path_of
 from bridge.cli.command import Group, State, pass_state, read_file, read_text, words_of, write_private
+from bridge.cli.importing import import_
 from bridge.clock import SystemClock
 from bridge.withdrawals import REASONS, reason_of
 
@@ -30,8 +32,9 @@ def alert() -> None:
     metavar="KEY",
     help="The same key with the same alert sends it once, however often it is tried, for 24 hours.",
 )
+@click.option("--profile", metavar="P", help="FILE is a record of your own system; this inward mapping profile reads it.")
 @pass_state
-def send(state: State, file: str, idempotency_key: str | None) -> None:
+def send(state: State, file: str, idempotency_key: str | None, profile: str | None) -> None:
     """Send the alert in FILE (JSON; - for stdin) to the home area of the person.
 
     It is stored safely here before this command ends, and delivered from then on however long that takes.
@@ -42,7 +45,8 @@ def send(state: State, file: str, idempotency_key: str | None) -> None:
         # Without a key of the caller's, one for this call alone: calling twice is then two alerts, as said.
         "Idempotency-Key": idempotency_key or secrets.token_hex(16),
     }
-    answer = state.node().post("/v1/alerts", data=body, headers=headers)
+    path = "/v1/alerts" if profile is None else f"/v1/alerts?profile={quote(profile, safe='')}"
+    answer = state.node().post(path, data=body, headers=headers)
 
     def words() -> None:
         reference = answer["reference"]
@@ -58,6 +62,9 @@ def send(state: State, file: str, idempotency_key: str | None) -> None:
             screen.out(f"Send on what is held, once a partner serves the area: {state.bridge(f'alert reroute {reference}')}")
 
     state.show(answer, words)
+
+
+alert.add_command(import_)
 
 
 @alert.command("list")

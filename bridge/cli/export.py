@@ -38,8 +38,19 @@ STATE = click.option(
 )
 
 
+PROFILE = click.option(
+    "--profile", metavar="P", help="As this outward mapping profile says; `bridge profile list` shows them."
+)
+
+
 @click.group(cls=Group, invoke_without_command=True)
 @FORMAT
+@PROFILE
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what the profile would make of each alert, side by side, and write nothing.",
+)
 @click.option("--ref", "refs", multiple=True, metavar="REF", help="Only this alert; may stand several times.")
 @STATE
 @CONSULTED
@@ -48,6 +59,8 @@ STATE = click.option(
 def export(
     ctx: click.Context,
     form: str | None,
+    profile: str | None,
+    dry_run: bool,
     refs: tuple[str, ...],
     wanted: str | None,
     consulted: bool,
@@ -60,16 +73,22 @@ def export(
     """
     if ctx.invoked_subcommand is not None:
         return
-    if form is None:
-        raise click.UsageError("Say in which form with --format, or give a command.", ctx)
+    if form is None and profile is None:
+        raise click.UsageError("Say how with --format or --profile, or give a command.", ctx)
+    if dry_run and profile is None:
+        raise click.UsageError("--dry-run shows what a profile makes: name it with --profile.", ctx)
     state = ctx.ensure_object(State)
-    write(state, form, refs=refs, wanted=wanted, consulted=consulted, out=out)
+    if dry_run:
+        preview(state, str(profile), refs=refs, wanted=wanted)
+        return
+    write(state, form, profile=profile, refs=refs, wanted=wanted, consulted=consulted, out=out)
 
 
 def write(
     state: State,
-    form: str,
+    form: str | None,
     *,
+    profile: str | None = None,
     refs: tuple[str, ...] = (),
     wanted: str | None = None,
     consulted: bool = False,
@@ -77,12 +96,21 @@ def write(
 ) -> None:
     """Write alerts in a form to a new file or to stdout, and tell what was left out."""
     node = state.node(patience=300.0)
+    if form is None:
+        form = next(
+            (
+                str(each["format"])
+                for each in node.get("/v1/profiles")["items"]
+                if each["name"] == profile and each["format"]
+            ),
+            "csv",
+        )
     chosen = FORMATS[form]
     if not chosen.many and len(refs) != 1:
         raise Misconfigured(
             f"A file of the format {form} holds one alert.", "Name it with --ref REF.", code="usage"
         )
-    query: dict[str, Any] = {"format": form, "consulted": "true" if consulted else None}
+    query: dict[str, Any] = {"format": form, "profile": profile, "consulted": "true" if consulted else None}
     left: list[str] = []
     with _destination(out) as file:
         if refs:
@@ -103,12 +131,60 @@ def write(
         )
     for each in left:
         ref, _, code = each.partition(";")
-        why = (
-            "its sender wants to be asked first: see --consulted"
-            if code == "policy"
-            else "its content is deleted"
-        )
+        why = LEFT_OUT.get(code, code)
         screen.note(f"Left out: {ref}, for {why}.")
+
+
+LEFT_OUT = {
+    "policy": "its sender wants to be asked first: see --consulted",
+    "unmapped": "the profile has no place for something in it: see --dry-run",
+    "gone": "its content is deleted",
+}
+"""Why an alert is not in a file, by code."""
+
+
+def preview(state: State, profile: str, *, refs: tuple[str, ...], wanted: str | None) -> None:
+    """Show what a profile makes of alerts, each field beside what it is made of, and what became of everything else."""
+    node = state.node()
+    chosen = list(refs) or [str(each["id"]) for each in node.items("/v1/inbox", most=MOST, state=wanted)]
+    made = [node.get(f"/v1/inbox{path_of(ref, 'export', 'preview')}", profile=profile) for ref in chosen]
+
+    def words() -> None:
+        if not made:
+            screen.out("There is no alert to show it with.")
+        for each in made:
+            for number, row in enumerate(each["rows"], 1):
+                screen.title(f"{each['reference']}, row {number} of {len(each['rows'])}")
+                screen.table(
+                    ("Their field", "Will say", "Ours", "Says", "How"),
+                    [(one["to"], one["theirs"], one["source"], one["ours"], _how(one["how"])) for one in row],
+                )
+                screen.out()
+            _tell_notes(each["notes"])
+        whole = sum(each["complete"] for each in made)
+        screen.out(f"{whole} of {len(made)} would be exported. Nothing was written: this was a dry run.")
+
+    state.show({"items": made}, words)
+
+
+def _how(how: str) -> str:
+    return "" if how == "carried" else how.upper() if how == "problem" else how
+
+
+def _tell_notes(notes: list[dict[str, Any]]) -> None:
+    heads = {
+        "problem": "In the way, so that nothing is made of it", "guessed": "Guessed", "replaced": "Said less exactly",
+        "kept": "Kept as it is", "shortened": "Shortened", "rest": "In the field for everything else", "left out": "Left out by the profile",
+    }  # fmt: skip
+    for how, head in heads.items():
+        told: dict[str, list[str]] = {}
+        for note in notes:
+            if note["how"] == how:
+                told.setdefault(note["sentence"], []).append(note["pointer"])
+        for sentence, pointers in told.items():
+            places = ", ".join(dict.fromkeys(pointer for pointer in pointers if pointer))
+            screen.out(f"{head}: {sentence}{f' {places}' if places else ''}")
+    screen.out()
 
 
 def _all(node: Control, file: BinaryIO, form: str, query: dict[str, Any]) -> tuple[int, list[str]]:

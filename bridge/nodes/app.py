@@ -34,8 +34,10 @@ from aiohttp import web
 import bridge
 from bridge import agreements, areas, logs, registry, vocabulary
 from bridge.answers import Alive, Ready, ReceivedAlert
+from bridge.answers import Sent as Submitted
 from bridge.api import openapi
 from bridge.api.answers import received_alert
+from bridge.api.bulk import Records
 from bridge.api.consumers import Consumers
 from bridge.api.control import Control, Operations
 from bridge.api.door import (
@@ -69,6 +71,7 @@ from bridge.crypto.identity import Identity
 from bridge.crypto.keys import Fingerprint, PublicKey
 from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
+from bridge.mapping.shelf import FOLDER, Shelf
 from bridge.metrics import Metrics
 from bridge.nodes import pages
 from bridge.nodes.acknowledge import Acknowledge, Received
@@ -77,6 +80,8 @@ from bridge.nodes.admit import OPERATOR, Actor, Admit
 from bridge.nodes.ask import Ask
 from bridge.nodes.backup import Backup
 from bridge.nodes.bell import Bell
+from bridge.nodes.bulk import Bulk
+from bridge.nodes.bulk import Sent as BulkSent
 from bridge.nodes.checkpoint import Checkpoint, Progress
 from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.draft import Drafts
@@ -397,7 +402,13 @@ class Node:
             clock=clock,
             metrics=metrics,
         )
-        self.export = Export(database=database, copy=self.acknowledge.copy, clock=clock, metrics=metrics)
+        self.shelf = Shelf(directory / FOLDER)
+        self.export = Export(
+            database=database, copy=self.acknowledge.copy, shelf=self.shelf, clock=clock, metrics=metrics
+        )
+        self.bulk = Bulk(
+            plan=self.address.plan, send=self._sent, before=self._sent_before, secret=_secret(keystore, "cursor")
+        )
         self.triage = Triage(
             database=database,
             contents=contents,
@@ -703,6 +714,13 @@ class Node:
         if not known:
             raise Rejected("not-found", "There is no alert with this reference.")
 
+    async def _sent(self, body: bytes, actor: str, key: str, team: str | None) -> BulkSent:
+        return _known_by(await self.submit.send(body, actor, key, team))
+
+    async def _sent_before(self, actor: str, key: str) -> BulkSent | None:
+        found = await self.submit.first(actor, key)
+        return None if found is None else _known_by(found)
+
     async def _whole(self, alert_id: str, reader: str) -> ReceivedAlert:
         """A received alert for a webhook that carries it whole. Raises Rejected once it is gone."""
         received = await self.acknowledge.show(alert_id, reader)
@@ -812,8 +830,10 @@ class Node:
                 places=lambda: self._places,
                 cursors=cursors,
                 bell=self.bell,
+                shelf=self.shelf,
                 clock=self.clock,
             ),
+            Records(bulk=self.bulk, shelf=self.shelf),
             Exports(export=self.export, acknowledge=self.acknowledge, cursors=cursors),
             Events(watch=self.watch, cursors=cursors, bell=self.bell, clock=self.clock),
             Webhooks(subscribe=self.subscribe, publish=self.publish, cursors=cursors),
@@ -1127,6 +1147,11 @@ class Health:
         if allowed == "off" or (allowed == "loopback" and not near):
             raise Rejected("not-found", "There is nothing at this address.")
         return web.Response(text=self._node.metrics.render(), content_type="text/plain", charset="utf-8")
+
+
+def _known_by(sent: Submitted) -> BulkSent:
+    names = tuple(leg.name or "held here: nobody serves it yet" for leg in sent.route)
+    return BulkSent(sent.id, sent.reference, names, sent.repeated)
 
 
 def _near(request: web.Request) -> bool:

@@ -20,6 +20,10 @@ from bridge.audit import Event
 from bridge.clock import Clock, end_of, millis, moment
 from bridge.errors import BridgeError, Rejected, Unavailable
 from bridge.formats import Copy, Format
+from bridge.mapping import outward
+from bridge.mapping.outward import Mapped, Note, Side
+from bridge.mapping.profile import Profile
+from bridge.mapping.shelf import Shelf
 from bridge.metrics import Metrics
 from bridge.storage import audit, copies
 from bridge.storage.copies import Copied
@@ -95,6 +99,30 @@ class Offered(msgspec.Struct, frozen=True):
     extra: str | None
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """In which form a file is made: a format, and the mapping profile that makes its rows if there is one."""
+
+    format: Format
+    profile: Profile | None = None
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a profile makes of an alert: each row's fields beside what they are made of, and what became of all the rest.
+
+    `complete` is false when something stands in the way: then no file is made of this alert.
+    """
+
+    profile: str
+    format: str
+    reference: str
+    rows: tuple[tuple[Side, ...], ...]
+    notes: tuple[Note, ...]
+    complete: bool
+
+    def __repr__(self) -> str:
+        return f"Preview({self.reference})"
+
+
 class Export:
     """Makes copies and keeps their register. Everything it needs comes in as an argument."""
 
@@ -103,12 +131,14 @@ class Export:
         *,
         database: Database,
         copy: Fetch,
+        shelf: Shelf,
         clock: Clock,
         metrics: Metrics,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._db = database
         self._copy = copy
+        self._shelf = shelf
         self._clock = clock
         self._metrics = metrics
         self._random = random
@@ -124,14 +154,52 @@ class Export:
         )
 
     async def one(
-        self, ref: str, form: str, actor: str, *, team: str | None = None, consulted: bool = False
+        self,
+        ref: str,
+        form: str | None,
+        actor: str,
+        *,
+        team: str | None = None,
+        consulted: bool = False,
+        profile: str | None = None,
     ) -> File:
-        """One received alert as a file. Raises Rejected `not-found`, `gone`, `policy`, `usage`, `not-supported`."""
-        chosen = format_of(form)
+        """One received alert as a file, in a format or as a mapping profile says.
+
+        Raises Rejected `not-found`, `gone`, `policy`, `usage`, `not-supported`, and `unmapped` with each thing that the
+        profile has no place for.
+        """
+        shape = self._shape(form, profile)
         copy = await self._copy(ref, actor, team)
         if not consulted:
             must_consult(copy)
-        return await self._made([copy], chosen, actor, team, consulted, copy.reference)
+        if shape.profile is not None:
+            must_map(outward.mapped(shape.profile, copy))
+        return await self._made([copy], shape, actor, team, consulted, copy.reference)
+
+    async def preview(self, ref: str, profile: str, actor: str, *, team: str | None = None) -> Preview:
+        """What a profile would make of one alert, side by side with what it is made of. No copy is made of it."""
+        chosen = self._shelf.get(profile, "out")
+        mapped = outward.mapped(chosen, await self._copy(ref, actor, team))
+        return Preview(
+            profile, chosen.format, mapped.reference, mapped.sides, mapped.notes, not mapped.problems
+        )
+
+    def _shape(self, form: str | None, profile: str | None) -> Shape:
+        """The format and the profile asked for. Raises Rejected `usage`, `not-found`, `not-supported`."""
+        if profile is None:
+            if form is None:
+                raise Rejected("usage", "Say in which format, or under which profile.", parameter="format")
+            return Shape(format_of(form))
+        chosen = self._shelf.get(profile, "out")
+        made = format_of(form or chosen.format)
+        if made.table is None:
+            raise Rejected(
+                "usage",
+                f"A profile cannot be used with the format {made.name}.",
+                "Use csv, xlsx, json, ndjson or html.",
+                parameter="format",
+            )
+        return Shape(made, chosen)
 
     async def paper(self, ref: str, actor: str, *, team: str | None = None, consulted: bool = False) -> Copy:
         """A copy for paper: it is in the register before a page is made of it. Raises as :meth:`one` does."""
@@ -142,13 +210,22 @@ class Export:
         return copy
 
     async def many(
-        self, refs: Sequence[str], form: str, actor: str, *, team: str | None = None, consulted: bool = False
+        self,
+        refs: Sequence[str],
+        form: str | None,
+        actor: str,
+        *,
+        team: str | None = None,
+        consulted: bool = False,
+        profile: str | None = None,
     ) -> File:
-        """Several received alerts as one file, in order; what may not leave, or is gone by now, is left out and named."""
-        chosen = format_of(form)
-        if not chosen.many and len(refs) > 1:
+        """Several received alerts as one file, in order; what may not leave, does not map or is gone is left out and named."""
+        shape = self._shape(form, profile)
+        if not shape.format.many and len(refs) > 1:
             raise Rejected(
-                "usage", f"A file of the format {chosen.name} holds one alert.", "Export them one by one."
+                "usage",
+                f"A file of the format {shape.format.name} holds one alert.",
+                "Export them one by one.",
             )
         found: list[Copy] = []
         left: list[tuple[str, str]] = []
@@ -157,21 +234,30 @@ class Export:
                 copy = await self._copy(ref, actor, team)
                 if not consulted:
                     must_consult(copy)
+                if shape.profile is not None:
+                    must_map(outward.mapped(shape.profile, copy))
             except Rejected as error:
                 left.append((str(error.facts.get("reference", ref)), error.code))
                 continue
             found.append(copy)
         name = f"alerts-{self._clock.now():%Y%m%d-%H%M%S}"
-        made = await self._made(found, chosen, actor, team, consulted, name)
+        made = await self._made(found, shape, actor, team, consulted, name)
         return msgspec.structs.replace(made, left_out=tuple(left))
 
     async def _made(
-        self, found: Sequence[Copy], chosen: Format, actor: str, team: str | None, consulted: bool, name: str
+        self, found: Sequence[Copy], shape: Shape, actor: str, team: str | None, consulted: bool, name: str
     ) -> File:
+        chosen, profile = shape.format, shape.profile
         if not chosen.many and not found:
             raise Rejected("usage", f"There is no alert for a file of the format {chosen.name}.")
-        body = await self._rendered(chosen, chosen.render(found))
-        ids = await self._entered(found, chosen.name, None, actor, team, consulted)
+        if profile is not None and chosen.table is not None:
+            records = outward.records(profile, [outward.mapped(profile, each) for each in found])
+            body = await self._rendered(chosen, chosen.table(records))
+        else:
+            body = await self._rendered(chosen, chosen.render(found))
+        ids = await self._entered(
+            found, chosen.name, profile.profile if profile else None, actor, team, consulted
+        )
         until = min((each.retain_until for each in found), default=None)
         return File(f"{name}.{chosen.suffix}", chosen.media, body, ids, until)
 
@@ -260,6 +346,19 @@ def format_of(name: str) -> Format:
             parameter="format",
         )
     return found
+
+
+def must_map(mapped: Mapped) -> None:
+    """Raise Rejected `unmapped` when a profile has no place for something in an alert."""
+    problems = mapped.problems
+    if problems:
+        raise Rejected(
+            "unmapped",
+            "The profile has no place for something in this alert, so nothing was made of it.",
+            "See all of it with a preview (--dry-run), then add to the profile: a field, a code, or `rest`.",
+            reference=mapped.reference,
+            errors=[{"pointer": each.pointer, "message": each.sentence} for each in problems[:50]],
+        )
 
 
 def must_consult(copy: Copy) -> None:

@@ -96,7 +96,7 @@ class Submit:
         """What was sent under a key, whatever was in it; None when nothing was. Raises Rejected `in-flight` and `gone`."""
         if (actor, idempotency_key) in self._in_flight:
             raise _in_flight()
-        before = await sent.idempotent(self._db, actor, idempotency_key)
+        before = await sent.idempotent(self._db, _owner(actor, idempotency_key), idempotency_key)
         if before is None:
             return None
         row = await sent.alert(self._db, before.alert_id)
@@ -113,7 +113,7 @@ class Submit:
             raise _in_flight()
         self._in_flight.add(held)
         try:
-            before = await sent.idempotent(self._db, actor, key)
+            before = await sent.idempotent(self._db, _owner(actor, key), key)
             return await send() if before is None else await self._again(before, body)
         finally:
             self._in_flight.discard(held)
@@ -255,9 +255,10 @@ class Submit:
                 await sent.add_messages(tx, messages)
                 await outbox.add_envelopes(tx, [(made.envelope, [message]) for message, made in sealed.items()])
                 if key is not None:
-                    until = at + IDEMPOTENCY_HOURS * 3600 * 1000
+                    hours = sent.LEDGER_DAYS * 24 if key.startswith(sent.LEDGER) else IDEMPOTENCY_HOURS
+                    until = at + hours * 3600 * 1000
                     digest = hashlib.sha256(body).digest()
-                    await sent.add_idempotent(tx, [sent.Idempotent(actor, key, digest, alert_id, until)])
+                    await sent.add_idempotent(tx, [sent.Idempotent(_owner(actor, key), key, digest, alert_id, until)])
                 await audit.append(tx, events, at)
         except BaseException as error:
             for made in sealed.values():
@@ -265,7 +266,7 @@ class Submit:
             if not isinstance(error, Conflict):
                 raise
             # Another alert has the same reference (one in 34 thousand million), or the key was used meanwhile.
-            if key is not None and (before := await sent.idempotent(self._db, actor, key)) is not None:
+            if key is not None and (before := await sent.idempotent(self._db, _owner(actor, key), key)) is not None:
                 return await self._again(before, body)
             return await self._put(plan, body, actor, key, corrects, team)
         # If we stop here, the messages wait in the outbox and leave when the node starts again.
@@ -413,6 +414,11 @@ def _in_flight() -> Rejected:
 
 def _gone() -> Rejected:
     return Rejected("gone", "The alert sent with this key was deleted.")
+
+
+def _owner(actor: str, key: str) -> str:
+    """Whose key it is: its caller's own, but that of a case system's record is the node's, for tokens come and go."""
+    return "records" if key.startswith(sent.LEDGER) else actor
 
 
 def _queued(messages: Iterable[sent.Message]) -> list[Event]:

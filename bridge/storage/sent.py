@@ -10,6 +10,11 @@ from bridge.storage.database import Database, Parameters, Transaction
 REROUTED = "rerouted"
 """Code of a message whose part of the alert went to another recipient."""
 
+LEDGER = "row:"
+"""What the key of a case system's record begins with: it is remembered for `LEDGER_DAYS`, for whoever imports again."""
+
+LEDGER_DAYS = 400
+
 
 class Alert(NamedTuple):
     """A row of `alerts`; see the migration for the columns."""
