@@ -35,6 +35,7 @@ _COMMANDS = {
     "verify": ("verify", "Check an evidence file, on any machine and without a node"),
     "backup": ("backup", "Back up the node while it runs: data and keystore, encrypted"),
     "restore": ("backup", "Bring a node back from its backups"),
+    "sandbox": ("sandbox", "A practice partner for those who connect their own systems"),
     "demo": ("demo", "Show nodes at work on this machine, with real areas and invented people"),
 }
 """Each command in the order of the help text: the module that holds it, and its line there."""

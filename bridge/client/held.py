@@ -93,12 +93,12 @@ class Batch:
         return over
 
 
-_FINAL: Final = {**{str(code): row.final for code, row in STATUSES.items()}, "rerouted": True}
+_OVER: Final = {str(code) for code, row in STATUSES.items() if row.final} | {"closed", "rerouted"}
 
 
 def over(recipients: tuple[answers.Recipient, ...]) -> bool:
-    """Whether an alert has come to its end with every recipient, so that nothing more will be said of it."""
-    return all(_FINAL.get(each.status, False) for each in recipients)
+    """Whether work on an alert has come to its end with every recipient: only its deletion may still be said."""
+    return all(each.status in _OVER for each in recipients)
 
 
 def news(
