@@ -64,6 +64,7 @@ def envelopes(book: Book) -> None:
     _insides(book, post)
     _payloads(book, post)
     _policy(book, post)
+    _later(book, post)
 
 
 def _taken(book: Book, post: Post) -> None:
@@ -1101,4 +1102,103 @@ def _policy(book: Book, post: Post) -> None:
         before=[[post.envelope()]],
         carrier=[post.envelope(message(carried(2), 2), number=2)],
         expect={"bare": 429, "inbox": 1},
+    )
+
+
+def _later(book: Book, post: Post) -> None:
+    """What is said of an alert that was sent before: that it is taken back, or that another takes its place."""
+    one = post.envelope()
+
+    def taking_back(number: int = 2, **changes: Any) -> Message:
+        """A withdrawal of the first message, itself the second."""
+        payload = {"v": 1, "alert": alert_id(1), "message": made_up("message 1").hex(), "reason": "wrong_area"}
+        return message(changed(payload, **changes), number, type="withdraw")
+
+    def correcting(number: int = 2, **changes: Any) -> Message:
+        """The second alert, in the place of the first."""
+        return message(carried(number, in_reply_to=alert_id(1), **changes), number, type="update")
+
+    book.ok(
+        "withdrawal",
+        "The sender takes the alert back: it is marked and deleted, its stub stays.",
+        before=[[one]],
+        carrier=[post.envelope(taking_back(), number=2)],
+        expect={"answers": [received(2)], "inbox": 1},
+    )
+    book.ok(
+        "withdrawal-first",
+        "The withdrawal overtakes its alert, which is not known yet: taken, and the alert will be refused.",
+        base="withdrawal",
+        carrier=[post.envelope(taking_back(), number=2)],
+        expect={"answers": [received(2)], "inbox": 0},
+    )
+    book.fails(
+        "alert-after-its-withdrawal",
+        "The alert comes after its withdrawal: it is not let in, and nobody is blamed for the line's order.",
+        10,
+        "policy",
+        base=ALERT,
+        before=[[post.envelope(taking_back(), number=2)]],
+        carrier=[one],
+        expect={"answers": [refused("policy", 1)], "inbox": 0, "silent": True},
+    )
+    book.ok(
+        "correction",
+        "Another alert takes the place of the first: both are there, the first marked.",
+        before=[[one]],
+        carrier=[post.envelope(correcting(), number=2)],
+        expect={"answers": [received(2)], "inbox": 2},
+    )
+    book.ok(
+        "correction-first",
+        "The correction overtakes what it corrects: taken, and the first is marked when it comes.",
+        base="correction",
+        carrier=[post.envelope(correcting(), number=2)],
+        expect={"answers": [received(2)], "inbox": 1},
+    )
+
+    def refuse(name: str, says: str, step: int, code: str, wrong: Message, base: str, **more: Any) -> None:
+        book.fails(
+            name, says, step, code, base=base, before=[[one]], carrier=[post.envelope(wrong, number=2)],
+            expect={"answers": [refused(code, 2)], "inbox": 1}, **more,
+        )  # fmt: skip
+
+    malformed: tuple[tuple[str, str, Document], ...] = (
+        ("withdrawal-with-words", "A withdrawal holds codes: a field for words is not among its fields.", {"detail": "Wrong child"}),
+        ("withdrawal-reason-in-words", "The reason is a sentence instead of a code.", {"reason": "Wrong child!"}),
+        ("withdrawal-without-message", "It does not say which message it takes back.", {"message": DROP}),
+        ("withdrawal-of-no-alert", "The alert's id is not one.", {"alert": "BR-7KQ2-M9XT"}),
+    )  # fmt: skip
+    for name, says, changes in malformed:
+        refuse(name, says, 9, "malformed", taking_back(**changes), "withdrawal")
+    refuse("update-of-nothing", "An update that does not say which alert it corrects.", 9, "malformed", message(carried(2), 2, type="update"), "correction")  # fmt: skip
+    refuse("alert-that-corrects", "A correction that is sent as an alert.", 9, "malformed", message(carried(2, in_reply_to=alert_id(1)), 2), "correction")  # fmt: skip
+    third = {"node_id": THIRD, "name": "Kent front door"}
+    for name, says, wrong, base in (
+        ("withdrawal-by-another", "Kent takes back what Maidstone sent.", taking_back(), "withdrawal"),
+        ("correction-by-another", "Kent corrects what Maidstone sent.", correcting(sender=third), "correction"),
+    ):
+        book.fails(
+            name, says, 10, "policy", base=base, before=[[one]],
+            carrier=[post.envelope(wrong, number=2, sender=THIRD)],
+            expect={"answers": [refused("policy", 2)], "inbox": 1},
+        )  # fmt: skip
+    book.fails(
+        "withdrawal-beside-its-alert",
+        "A withdrawal in the envelope of what it takes back: refused, and the alert stands.",
+        10,
+        "policy",
+        base="withdrawal",
+        carrier=[post.envelope(message(), taking_back())],
+        expect={"answers": [[*received(1), *refused("policy", 2)]], "inbox": 1},
+    )
+    book.fails(
+        "correction-of-withdrawn",
+        "What it corrects was withdrawn and is deleted.",
+        10,
+        "expired",
+        base="correction",
+        before=[[one], [post.envelope(taking_back(3), number=3)]],
+        carrier=[post.envelope(correcting(), number=2)],
+        expect={"answers": [refused("expired", 2)], "inbox": 1},
     )
