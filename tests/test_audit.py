@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.audit import Event, Record
+from bridge.clock import millis
 from bridge.crypto import merkle
 from bridge.crypto.identity import Identity
 from bridge.crypto.keys import ED25519, MLDSA65, SigningKey
@@ -22,9 +23,10 @@ from bridge.errors import Malformed, Rejected
 from bridge.evidence import note
 from bridge.metrics import Metrics
 from bridge.nodes.checkpoint import Checkpoint
+from bridge.nodes.recall import Recall
 from bridge.partners import discovered
 from bridge.registry import public_keys
-from bridge.storage import audit, open_database
+from bridge.storage import audit, counters, open_database
 from bridge.storage.database import Database
 from bridge.storage.partners import Book
 
@@ -78,6 +80,7 @@ def log_of(database: Database, clock: Clock, **more: Any) -> Checkpoint:
         identity=keys,
         identities=lambda: [tuple(key.public_key() for key in keys().identity_keys)],
         book=book(),
+        kept_days=lambda: 2192,
         clock=clock,
         metrics=Metrics(),
         **more,
@@ -346,6 +349,61 @@ async def test_a_log_put_back_to_an_older_state_is_found_by_what_a_partner_keeps
     await older.load()
     assert await older.reminded("croydon-mash", kept) is None
     assert "has 590 records, but croydon-mash keeps a head of it with 600" in older.disputes()[0]
+
+
+# ── Records whose own six years are over ──
+
+
+async def pruned(database: Database, clock: Clock, days: int) -> tuple[Checkpoint, int]:
+    """A log of 600 records, the first 300 signed long ago, of which what may go has gone."""
+    log = log_of(database, clock)
+    await write(database, 300)
+    await log.sign()
+    clock.wall += timedelta(days=days)
+    await write(database, 300)
+    await log.sign()
+    dropped = 0
+    while True:
+        async with database.transaction() as tx:
+            count = await audit.prune(tx, millis(clock.now() - timedelta(days=2192)), 128)
+        dropped += count
+        if not count:
+            return log, dropped
+
+
+@pytest.mark.parametrize(("days", "gone"), [(2191, 0), (2193, 300)])
+async def test_records_go_when_their_time_is_over_and_the_tree_stands(
+    database: Database, clock: Clock, days: int, gone: int
+) -> None:
+    log, dropped = await pruned(database, clock, days)
+    assert dropped == gone
+    findings = await log.verify(nobody)
+    assert [each.ok for each in findings] == [True, True]
+    assert (f"Of the first {gone} the hashes alone are kept" in findings[0].detail) == bool(gone)
+    left = await database.fetch("select count(*) from audit where record = ?", (b"",))
+    assert left[0][0] == gone
+    page = await Recall(database=database).page(None, 1000)
+    assert len(page.records) == 600 - gone
+    assert await log.reminded("croydon-mash", log.newest() or "") == 600
+    exported = [each async for each in log.export()]
+    assert sum(each["kind"] == "dropped" for each in exported) == gone
+
+
+async def test_a_record_that_is_emptied_before_its_time_is_found(database: Database, clock: Clock) -> None:
+    log, _ = await pruned(database, clock, 2193)
+    async with database.transaction() as tx:
+        await tx.execute("update audit set record = ? where seq = 301", (b"",))
+        await counters.set_fact(tx, audit.PRUNED, "301")
+    findings = await log.verify(nobody)
+    assert any("Record 301" in each.detail for each in findings if each.ok is False)
+
+
+async def test_the_hash_of_a_dropped_record_cannot_be_another(database: Database, clock: Clock) -> None:
+    log, _ = await pruned(database, clock, 2193)
+    async with database.transaction() as tx:
+        await tx.execute("update audit set leaf = ? where seq = 7", (bytes(32),))
+        await tx.execute("delete from tiles")
+    assert [each.ok for each in await log.verify(nobody)] != [True, True]
 
 
 async def test_a_head_that_this_node_never_signed_accuses_nobody(database: Database, clock: Clock) -> None:

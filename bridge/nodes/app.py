@@ -218,6 +218,7 @@ class Node:
             identity=self._identity,
             identities=self._identities,
             book=self.book,
+            kept_days=self._audit_days,
             clock=clock,
             metrics=metrics,
         )
@@ -677,6 +678,10 @@ class Node:
             if area is not None and (area == code or self._places.gazetteer.within(area, code)):
                 days |= {name: min(number, days.get(name, number)) for name, number in differing.items()}
         return shortened(self._classes, days) if days else self._classes
+
+    def _audit_days(self) -> int | None:
+        kept = self._classes.get("AUDIT")
+        return kept.days if kept else None
 
     def _sure(self) -> bool:
         return self.retain.sure()

@@ -58,6 +58,7 @@ class Checkpoint:
         identity: Callable[[], Identity],
         identities: Callable[[], Sequence[tuple[PublicKey, ...]]],
         book: Book,
+        kept_days: Callable[[], int | None],
         clock: Clock,
         metrics: Metrics,
         records: int = RECORDS,
@@ -67,6 +68,7 @@ class Checkpoint:
         self._identity = identity
         self._identities = identities
         self._book = book
+        self._kept_days = kept_days
         self._clock = clock
         self._metrics = metrics
         self._records = records
@@ -235,7 +237,7 @@ class Checkpoint:
         """
         newest = await audit.newest_checkpoint(self._db)  # before the count: what is signed meanwhile is not looked at
         count, last = await audit.ends(self._db)
-        walk = _Walk(self._own)
+        walk = _Walk(self._own, await self._over())
         heads = self._heads(newest.size if newest else 0)
         head = await anext(heads, None)
         after = 0
@@ -256,6 +258,13 @@ class Checkpoint:
             walk.short(head)
             head = await anext(heads, None)
         return walk.end(count, last)
+
+    async def _over(self) -> int:
+        """Up to which number records may be dropped, their own time being over."""
+        days = self._kept_days()
+        if days is None:
+            return 0
+        return await audit.signed_before(self._db, millis(self._clock.now() - timedelta(days=days)))
 
     async def _heads(self, most: int) -> AsyncIterator[audit.Checkpoint]:
         after = 0
@@ -280,8 +289,11 @@ class Checkpoint:
         head = await anext(heads, None)
         after = 0
         while after < self.size() and (rows := await audit.records(self._db, after, _PAGE)):
-            for seq, record, _ in rows:
-                yield {"kind": "record", "seq": seq, "record": record.decode()}
+            for seq, record, leaf in rows:
+                if record or leaf is None:
+                    yield {"kind": "record", "seq": seq, "record": record.decode()}
+                else:
+                    yield {"kind": "dropped", "seq": seq, "leaf": leaf.hex()}
                 while head is not None and head.size <= seq:
                     yield {"kind": "checkpoint", "size": head.size, "note": head.text, "at": moment(head.at)}
                     head = await anext(heads, None)
@@ -300,9 +312,11 @@ class Checkpoint:
 class _Walk:
     """The log as it is read from its beginning: what fits, and what does not."""
 
-    def __init__(self, verified: Callable[[str], note.Checkpoint]) -> None:
+    def __init__(self, verified: Callable[[str], note.Checkpoint], over: int) -> None:
         self.tree = merkle.Tree()
         self._verified = verified
+        self._over = over
+        self._dropped = 0
         self._run: list[bytes] = []
         self._tiles: list[tuple[int, bytes]] = []
         self._next = 1
@@ -318,6 +332,10 @@ class _Walk:
             gap = f"Record {seq - 1} is" if seq == self._next + 1 else f"Records {self._next} to {seq - 1} are"
             self._wrong("records", f"{gap} missing.")
         self._next = seq + 1
+        if not record and kept is not None and seq <= self._over:
+            self._dropped += 1
+            self._grow(kept)
+            return
         made = audit.leaf(record)
         try:
             number: int | None = _RECORD.decode(record).seq
@@ -329,6 +347,9 @@ class _Walk:
             self._wrong("records", f"Record {seq} is not a record of this log.")
         elif number != seq:
             self._wrong("records", f"Record {seq} says that it is number {number}: the order was changed.")
+        self._grow(made)
+
+    def _grow(self, made: bytes) -> None:
         self.tree.append(made)
         self._run.append(made)
         if len(self._run) == audit.TILE:
@@ -378,7 +399,8 @@ class _Walk:
         if last > count:
             self._wrong("records", f"Records {count + 1} to {last} were added: they were never counted.")
         if "records" not in self._failed:
-            self._found.insert(0, Finding("records", True, f"All {count} records are whole and in order."))
+            over = f" Of the first {self._dropped} the hashes alone are kept: their own time is over." if self._dropped else ""
+            self._found.insert(0, Finding("records", True, f"All {count} records are whole and in order.{over}"))
         if not self._heads:
             self._found.append(Finding("heads", None, "No head has been signed yet."))
         elif "heads" not in self._failed:

@@ -39,6 +39,8 @@ class Recall:
             rows = [row for row in await audit.records(self._db, after, top - 1 - after) if row[0] < top]
             for seq, raw, _leaf in reversed(rows):
                 top = seq
+                if not raw:  # its own time is over
+                    continue
                 record = msgspec.json.decode(raw, type=Record)
                 if matches is None or matches(record):
                     found.append(record)

@@ -67,12 +67,15 @@ MARK_EVERY_MS = 60_000
 ASK_EVERY = 60.0
 """Seconds between two questions for partners' time while deleting is braked."""
 
-BATCH = 100
-LEAST_AT_ONCE, MOST_AT_ONCE = 50, 200
-UNIT = 0.03
+BATCH = 50
+LEAST_AT_ONCE, MOST_AT_ONCE = 25, 200
+UNIT = 0.012
 """Seconds that one unit of deleting should take, for others' units wait as long: it deletes more or less to keep to it."""
 
 PAUSE = 0.002
+REST = 0.4
+"""How much of a unit's time belongs to everybody else before the next."""
+
 TURN = 5.0
 """Seconds that one run deletes at most; what is left is for the next, which a running node begins at once."""
 
@@ -334,7 +337,7 @@ class Retain:
                 size = min(MOST_AT_ONCE, size * 2)
             elif took > UNIT * 2:
                 size = max(LEAST_AT_ONCE, size // 2)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(max(PAUSE, took * REST))
         return done
 
     async def _let_go(self, tx: Transaction, ids: Sequence[str], at: int) -> None:

@@ -108,6 +108,34 @@ async def records_about(db: Database | Transaction, alert_id: str) -> list[tuple
     return [(row[0], _raw(row[1])) for row in rows]
 
 
+PRUNED: Final = "audit-pruned"
+"""Fact: up to which number records were dropped because their own time was over. It never falls."""
+
+
+async def signed_before(db: Database | Transaction, at: int) -> int:
+    """The size of the largest head that was signed before a time (ms); what it covers is older than that. 0: none."""
+    row = await db.fetch_one("select max(size) from checkpoints where at < ?", (at,))
+    return int(row[0]) if row and row[0] is not None else 0
+
+
+async def prune(tx: Transaction, before: int, limit: int) -> int:
+    """Drop what at most `limit` records say that a head from before a time (ms) covers; how many were dropped.
+
+    Their hashes stay, so that the tree, its heads and every proof stand.
+    """
+    done = int(await counters.fact(tx, PRUNED) or 0)
+    last = min(await signed_before(tx, before), done + limit)
+    if last <= done:
+        return 0
+    rows = await records(tx, done, last - done)
+    await tx.executemany(
+        "update audit set record = ?, leaf = ?, alert = null where seq = ?",
+        [(b"", leaf(record) if kept is None else kept, seq) for seq, record, kept in rows if record and seq <= last],
+    )
+    await counters.set_fact(tx, PRUNED, str(last))
+    return last - done
+
+
 def _raw(record: bytes | str) -> bytes:
     """A record's bytes, also where somebody wrote it as text: what was done to a log must not stop its check."""
     return record if isinstance(record, bytes) else record.encode()

@@ -686,6 +686,9 @@ async def test_stubs_and_receipts_go_when_their_own_six_years_are_over(county: C
         "alerts": 0, "receipts": 0, "statements": 0, "envelopes": 0,
     }  # fmt: skip
     assert (await county.stored(MASH))["arrivals"] == 0
+    dropped = await county[MASH].database.fetch("select count(*) from audit where record = ?", (b"",))
+    assert dropped[0][0] > 0, "what the log said goes as well, and its tree stands"
+    assert all(each.ok for each in await county[MASH].checkpoint.verify(lambda *_: None))
 
 
 # ── The month ──
