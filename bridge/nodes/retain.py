@@ -469,7 +469,8 @@ class Retain:
         if kept is None or kept.days is None:
             return dropped
         before = millis(now - kept.days * DAY)
-        for work in (retention.forget_received, retention.forget_sent, retention.forget_papers, register.forget):
+        old = (retention.forget_received, retention.forget_sent, retention.forget_papers, register.forget, audit.prune)
+        for work in old:
             for _ in range(25):
                 async with self._db.transaction() as tx:
                     count = await work(tx, before, EVIDENCE_BATCH)
