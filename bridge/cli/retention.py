@@ -32,7 +32,9 @@ def preview(state: State, class_: str | None, days: int | None) -> None:
     With --class and --days it counts what `bridge retention apply` would touch.
     """
     if (class_ is None) != (days is None):
-        raise Misconfigured("--class and --days go together.", code="usage")
+        raise Misconfigured(
+            "--class and --days go together.", "For example: bridge retention preview --class ADOPTED --days 14", code="usage"
+        )
     answer = state.node(offline=True).get("/control/retention", **{"class": _code(class_)}, days=days)
     state.show(answer, lambda: _tell(state, answer))
 
@@ -127,7 +129,11 @@ def release(state: State, reference: str | None, clock: bool, admin: str) -> Non
     What is over by then is deleted at once.
     """
     if (reference is None) != clock:
-        raise Misconfigured("Give either a reference or --clock.", code="usage")
+        raise Misconfigured(
+            "Give either a reference or --clock.",
+            "With a reference a hold is ended, with --clock the brake on deleting.",
+            code="usage",
+        )
     given = {"admin": admin} if reference is None else {"admin": admin, "ref": reference}
     answer = state.node(offline=True).post("/control/retention/release", json=given)
 

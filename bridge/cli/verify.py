@@ -27,7 +27,7 @@ def verify(ctx: click.Context, state: State, file: str) -> None:
             data = reader.read(LIMIT + 1)
     except OSError as error:
         told = (error.strerror or "the system refused").lower()
-        raise Misconfigured(f"{file} cannot be read: {told}.", code="usage") from None
+        raise Misconfigured(f"{file} cannot be read: {told}.", "Check its name and who may read it.", code="usage") from None
     report = check(data)
     answer: dict[str, Any] = msgspec.to_builtins(report)
 

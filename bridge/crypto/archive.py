@@ -95,7 +95,7 @@ def header_length(start: bytes) -> int:
     """How long the header is, by the first 20 bytes of a file. Raises Malformed when it is no backup."""
     length = int.from_bytes(start[len(MAGIC) : len(MAGIC) + _LENGTH], "big")
     if len(start) < START_LENGTH or not start.startswith(MAGIC) or not 0 < length <= HEADER_LIMIT:
-        raise Malformed("backup")
+        raise Malformed("backup", "Give a file that `bridge backup` has written, whole.")
     return length
 
 

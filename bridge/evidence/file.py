@@ -172,5 +172,5 @@ def hash_of(text: str) -> bytes:
     """32 bytes in base64. Raises Malformed."""
     raw = wire.decode_b64(text, limit=HASH_LENGTH, what=_WHAT)
     if len(raw) != HASH_LENGTH:
-        raise Malformed(_WHAT)
+        raise Malformed(_WHAT, "Give the file that `bridge alert export-evidence` has written, unchanged.")
     return raw

@@ -45,6 +45,7 @@ KEYSTORE_WARNING: Final = (
 )
 
 _WHAT: Final = "backup"
+_WHOLE: Final = "Give a file that `bridge backup` has written, whole."
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
 
 
@@ -320,7 +321,7 @@ def _start(reader: BinaryIO) -> tuple[bytes, bytes, bytes]:
     length = archive.header_length(start)
     rest = reader.read(length + archive.CHECK_LENGTH)
     if len(rest) != length + archive.CHECK_LENGTH:
-        raise Malformed(_WHAT)
+        raise Malformed(_WHAT, _WHOLE)
     return rest[:length], rest[length:], start + rest
 
 
@@ -331,14 +332,14 @@ def _decoded(head: bytes) -> Header:
     if (stretch.name, stretch.memory_kib, stretch.passes, stretch.lanes) != wanted:
         raise Malformed(_WHAT, "It was made by another version of bridge.")
     if len({part.name for part in header.parts}) != len(header.parts):
-        raise Malformed(_WHAT)
+        raise Malformed(_WHAT, _WHOLE)
     return header
 
 
 def _salt(header: Header) -> bytes:
     salt = wire.decode_b64(header.stretch.salt, limit=archive.SALT_LENGTH, what=_WHAT)
     if len(salt) != archive.SALT_LENGTH:
-        raise Malformed(_WHAT)
+        raise Malformed(_WHAT, _WHOLE)
     return salt
 
 

@@ -60,7 +60,7 @@ class Prove:
         row = await sent.alert(self._db, ref) if side in {None, "sent"} else None
         items = await inbox.find(self._db, ref) if row is None and side in {None, "received"} else []
         if row is None and not items:
-            raise Rejected("not-found", "There is no alert with this reference here.")
+            raise Rejected("not-found", "There is no alert with this reference here.", "Ask the node that sent or received it.")
         gathered = _Gathered()
         if row is not None:
             alert_id, reference, which = row.id, row.reference, "sent"
@@ -130,7 +130,7 @@ class Prove:
     async def _received(self, item: inbox.Item, gathered: "_Gathered") -> None:
         arrival = await inbox.arrival(self._db, item.envelope_id)
         if arrival is None:
-            raise Rejected("not-found", "The evidence of this alert's arrival is missing.")
+            raise Rejected("not-found", "The evidence of this alert's arrival is missing.", "Its six years may be over, or the database is damaged: run `bridge check`.")
         gathered.envelope(arrival.header, arrival.sealed_digest, arrival.signatures, arrival.leaves)
         salt: bytes | None = None
         payload: bytes | None = None

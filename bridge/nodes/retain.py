@@ -51,7 +51,7 @@ from bridge.storage import (
     settlement,
 )
 from bridge.storage import copies as register
-from bridge.storage.contents import HELD_UNTIL, HOLD, Contents
+from bridge.storage.contents import HELD_UNTIL, HOLD, Contents, gone
 from bridge.storage.database import Database, Transaction
 from bridge.storage.early import RECEIVED, SENT, Early
 from bridge.storage.events import New, tell
@@ -613,7 +613,9 @@ class Retain:
             can = ", ".join(code for code, each in self._classes(None).items() if each.days is not None)
             raise Rejected("usage", "This is not a class whose time can be set.", f"Use one of {can}.")
         if not 1 <= days <= kept.ceiling_days:
-            raise Rejected("usage", f"This class is kept between 1 and {kept.ceiling_days} days.")
+            raise Rejected(
+                "usage", f"This class is kept between 1 and {kept.ceiling_days} days.", "Give a number of days between them."
+            )
 
     async def apply(self, retention_class: str, days: int, actor: str) -> dict[str, int]:
         """Shorten what is kept already to `days` from when it came here or was sent; nothing is ever kept longer by this.
@@ -674,9 +676,17 @@ class Retain:
         admin = _person(admin)
         today = self._now().astimezone(UTC).date()
         if not today < review <= today + timedelta(days=731):
-            raise Rejected("usage", "The date of review must lie within the next two years.")
+            raise Rejected(
+                "usage",
+                "The date of review must lie within the next two years.",
+                f"Give a day after today and not after {today + timedelta(days=731):%d %B %Y}; then it is asked for again.",
+            )
         if not _AUTHORITY.fullmatch(authority):
-            raise Rejected("usage", "The authority is a reference: letters, digits, spaces and . / - alone.")
+            raise Rejected(
+                "usage",
+                "The authority is a reference: letters, digits, spaces and . / - alone.",
+                "Give the number of the inquiry, order or request, never a name: it is sent to the sender.",
+            )
         async with self._deleting:
             place = await self._place(ref)
             holds = await retention.holds_on(self._db, place.alert_id, place.side)
@@ -725,7 +735,9 @@ class Retain:
             place = await self._place(ref)
             holds = await retention.holds_on(self._db, place.alert_id, place.side)
             if not holds:
-                raise Rejected("wrong-state", "This alert is not held.")
+                raise Rejected(
+                    "wrong-state", "This alert is not held.", "`bridge retention preview` lists what is held."
+                )
             held = holds[-1]
             at = millis(self._clock.now())
             if held.state == "asked":
@@ -757,8 +769,8 @@ class Retain:
         if row is not None and row.purged_at is None:
             return _Place("sent", row.id, row.bucket_day, row.retain_until)
         if row is None and not items:
-            raise Rejected("not-found", "There is no alert with this reference.")
-        raise Rejected("gone", "The content of this alert was deleted when its time was over.")
+            raise Rejected("not-found", "There is no alert with this reference.", LISTED)
+        raise gone()
 
     async def _save(self, row: Hold, event: Event) -> None:
         async with self._db.transaction() as tx:
@@ -791,7 +803,7 @@ class Retain:
                 )
                 moved += 1
             if not moved:
-                raise Rejected("gone", "The content of this alert was deleted a moment ago.")
+                raise gone()
             await retention.save_hold(tx, row)
             if replaced is not None:
                 await retention.save_hold(
@@ -906,6 +918,7 @@ class _Place(msgspec.Struct, frozen=True):
     retain_until: int
 
 
+LISTED = "`bridge alert list` and `bridge inbox list` show those that are known."
 VOTES_WORDS = "Two partners' signed times that agree with this machine's, or an administrator"
 
 _NOT_THERE = frozenset({Status.REFUSED, Status.UNDELIVERED, Status.WITHDRAWN, Status.PURGED, Status.EXPIRED_UNREAD})
@@ -918,7 +931,7 @@ _MAY_END = frozenset({Status.COLLECTED, Status.CLOSED, Status.NOT_OURS, *_NOT_TH
 async def _again(tx: Transaction, alert_id: str) -> sent.Alert:
     row = await sent.alert(tx, alert_id)
     if row is None:
-        raise Rejected("not-found", "There is no sent alert with this reference.")
+        raise Rejected("not-found", "There is no sent alert with this reference.", "`bridge alert list` shows those that are known.")
     return row
 
 
@@ -936,7 +949,7 @@ def _kept_ms(days: int) -> int:
 def _person(name: str) -> str:
     plain = " ".join(name.split())
     if not _PERSON.fullmatch(plain):
-        raise Rejected("usage", "Say who you are: a name of 1 to 64 characters.")
+        raise Rejected("usage", "Say who you are: a name of 1 to 64 characters.", 'For example: --admin "A. Osei".')
     return plain
 
 

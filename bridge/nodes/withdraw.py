@@ -71,7 +71,9 @@ class Withdraw:
             raise Rejected("usage", "This is not one of the reasons.", f"Use one of {', '.join(REASONS)}.")
         row = await sent.alert(self._db, ref)
         if row is None:
-            raise Rejected("not-found", "There is no sent alert with this reference.")
+            raise Rejected(
+                "not-found", "There is no sent alert with this reference.", "`bridge alert list` shows those that are known."
+            )
         await self.take_back(row.id, reason, actor)
         return {"id": row.id, "reference": row.reference, **(await self.state(row.id) or {})}
 

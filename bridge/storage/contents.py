@@ -107,4 +107,8 @@ class Contents:
 
 def gone() -> Rejected:
     """What is said of content whose time is over."""
-    return Rejected("gone", "The content of this alert was deleted when its time was over.")
+    return Rejected(
+        "gone",
+        "The content of this alert was deleted when its time was over.",
+        "Nothing brings it back. Its timeline says what became of it; its sender may have it still.",
+    )

@@ -278,7 +278,9 @@ class Keystore:
                         (day.isoformat(), key.wrapped(self._node_key), millis(self._clock.now())),
                     )
                 elif row[0] is None:
-                    raise Rejected("gone", "The time for which this could be kept is over.")
+                    raise Rejected(
+                        "gone", "The time for which this could be kept is over.", "Check the machine's date; else nothing is to be done."
+                    )
                 else:
                     key = BucketKey.unwrapped(day, row[0], self._node_key)
             self._buckets[day] = key
@@ -481,4 +483,4 @@ def _ms(when: datetime | None) -> int | None:
 
 
 def _not_found() -> Rejected:
-    return Rejected("not-found", "This node holds no such key.")
+    return Rejected("not-found", "This node holds no such key.", "`bridge key show` lists those that it has.")

@@ -368,6 +368,24 @@ async def test_a_correction_reaches_every_holder_and_marks_what_it_replaces(coun
     assert answer["corrected_by"] == [newer.reference]
 
 
+async def test_a_holder_that_has_not_signed_for_a_correction_is_listed_with_its_number(county: County) -> None:
+    await county.add(JCP, MASH, HOUSING)
+    done = await county.send(JCP, alert(recipients=BOTH))
+    await county.settle()
+    county.wire.cut(HOUSING)
+    newer = await correct(county, done.id)
+    await county.sleep(seconds=30)
+    legs = {leg.node: leg for leg in (await county[JCP].follow.show(newer.id)).route}
+    assert (legs[MASH].status, legs[HOUSING].status) == ("received", "queued")
+    assert legs[HOUSING].telephone == "01632 960000"
+    assert (await item(county, done.id)).superseded_by == newer.id, "who has it, has marked the old one"
+    assert (await item(county, done.id, HOUSING)).superseded_by is None
+    county.wire.mend()
+    await county.settle()
+    assert (await item(county, done.id, HOUSING)).superseded_by == newer.id
+    assert (await county.statuses(JCP, newer.id))[HOUSING] == "received"
+
+
 async def test_a_correction_that_overtakes_its_alert_marks_it_when_it_comes(county: County) -> None:
     await county.add(JCP, MASH)
     late: list[bytes] = []
