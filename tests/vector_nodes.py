@@ -205,6 +205,7 @@ async def _keys(directory: Path, node_id: str, clock: Clock) -> None:
     make_key_file(directory / "node.key")
     source = KeySource(key_file=directory / "node.key")
     keystore = await Keystore.create(directory / KEYSTORE, node_id, source, clock=clock, version="1")
+    await keystore.add_keys(KeyRow("cursor", "hmac", "sha-256", bytes(32), b"", clock.now()))
     for each in NODES[node_id]["keys"]:
         if each["held"] and each["generation"] == "1":
             made = key(node_id, each["use"], alg=each["alg"])
