@@ -733,6 +733,11 @@ class Node:
             raise gone()
         return received_alert(received)
 
+    def _unreachable(self, partner: str) -> bool:
+        """Whether the last try to reach a partner failed."""
+        lane = self.deliver.states().get(partner)
+        return lane is not None and lane.failures > 0
+
     def _contact(self, partner: str) -> None:
         self.book.contact(partner, self.clock.now())
         self.deliver.contact(partner)
@@ -926,6 +931,7 @@ class Node:
                 withhold=self.withhold,
                 places=lambda: self._places,
                 bell=self.bell,
+                unreachable=self._unreachable,
                 organisation=self._organisation(),
                 clock=self.clock,
                 metrics=self.metrics,

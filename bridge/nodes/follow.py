@@ -126,6 +126,10 @@ class Follow:
         """At most `limit` alerts that need their sender: refused, not theirs, not delivered, not read, held, or asked about."""
         return await self._page(await sent.in_need(self._db, reader, limit, own=own))
 
+    async def count_in_need(self, reader: Reader, *, own: bool = False) -> int:
+        """How many alerts :meth:`in_need` would list."""
+        return await sent.count_in_need(self._db, reader, own=own)
+
     async def needs(self, alert_id: str) -> bool:
         """Whether an alert needs its sender, as :meth:`in_need` lists it."""
         return await sent.needs(self._db, alert_id)

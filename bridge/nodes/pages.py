@@ -45,6 +45,7 @@ from bridge.web.receive.numbers import Numbers
 from bridge.web.receive.search import Search
 from bridge.web.receive.steps import Steps
 from bridge.web.send.decide import KeepBack
+from bridge.web.send.readers import reader_of
 from bridge.web.send.sent import SentAlerts
 from bridge.web.send.write import Write
 from bridge.web.shell import House, Shell
@@ -76,6 +77,7 @@ class Parts:
     withhold: Withhold
     places: Callable[[], Places]
     bell: Bell
+    unreachable: Callable[[str], bool]
     organisation: tuple[str, Organisation] | None
     clock: Clock
     metrics: Metrics
@@ -123,6 +125,7 @@ def rooms(parts: Parts) -> list[object]:
             live=live,
             places=parts.places,
             own=parts.office.own,
+            unreachable=parts.unreachable,
         ),
         Inbox(desk),
         OneAlert(desk),
@@ -154,6 +157,9 @@ def shell_of(parts: Parts) -> Shell:
     async def waiting(visitor: Visitor) -> int:
         return (await parts.triage.counts(visitor.teams))["new"]
 
+    async def needing(visitor: Visitor) -> int:
+        return await parts.follow.count_in_need(reader_of(visitor), own=True)
+
     return Shell(
         rooms=rooms(parts),
         sign_in=parts.sign_in,
@@ -161,7 +167,7 @@ def shell_of(parts: Parts) -> Shell:
         clock=parts.clock,
         metrics=parts.metrics,
         key=hmac.digest(parts.secret("accounts"), b"forms", "sha256"),
-        badges={"/inbox": waiting},
+        badges={"/inbox": waiting, "/sent": needing},
         request_bytes=parts.request_bytes,
         body_seconds=parts.body_seconds,
     )

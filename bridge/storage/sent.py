@@ -172,26 +172,28 @@ class Reader(NamedTuple):
     actor: str
     teams: tuple[str, ...] | None
 
-    def where(self, *, own: bool) -> tuple[str, tuple[str, ...]]:
-        """The condition on rows of `alerts`; `own` leaves out what colleagues sent."""
-        if own:
-            return "actor = ?", (self.actor,)
-        if self.teams is None:
-            return "1 = 1", ()
-        if not self.teams:
-            return "actor = ?", (self.actor,)
-        return f"(actor = ? or team in ({_among(len(self.teams))}))", (self.actor, *self.teams)
+    def within(self, *, own: bool) -> list[tuple[str, str]]:
+        """The parts that make it up together, each a column of `alerts` and its value; none at all is everything."""
+        if self.teams is None and not own:
+            return []
+        return [("actor", self.actor), *(("team", team) for team in (self.teams or ()) if not own)]
 
 
 async def readable(
     db: Database | Transaction, reader: Reader, before: int | None, limit: int, *, own: bool = False
 ) -> list[Alert]:
     """Newest first: at most `limit` alerts that somebody may read, numbered below `before`."""
-    where, values = reader.where(own=own)
-    rows = await db.fetch(
-        f"select {_ALERT} from alerts where {where} and seq < ? order by seq desc limit ?",
-        (*values, before if before is not None else 2**62, limit),
+    top = before if before is not None else 2**62
+    parts = reader.within(own=own)
+    if not parts:
+        return await alerts(db, before, limit)
+    # Each part gives its newest from its own index, so that nobody's long past is sorted through.
+    newest = " union ".join(
+        f"select seq from (select seq from alerts where {column} = ? and seq < ? order by seq desc limit ?) p{number}"
+        for number, (column, _value) in enumerate(parts)
     )
+    values = [each for _column, value in parts for each in (value, top, limit)]
+    rows = await db.fetch(f"select {_ALERT} from alerts where seq in ({newest}) order by seq desc limit ?", (*values, limit))
     return [Alert(*row) for row in rows]
 
 
@@ -201,12 +203,19 @@ _NEEDY = (
     f" where m.status in ({', '.join(repr(status) for status in IN_NEED)}) and m.type <> 'withdraw'"
     f" and coalesce(m.code, '') <> '{REROUTED}' and m.status_at > coalesce(a.attended_at, 0) and a.withdrawn_at is null"
     " union select a.seq from messages m join alerts a on a.id = m.alert_id"
-    " where m.partner is null and m.settled_at is null and m.type <> 'withdraw'"
+    " where m.code = 'held' and m.partner is null and m.settled_at is null and m.type <> 'withdraw'"
     " and m.created_at > coalesce(a.attended_at, 0) and a.withdrawn_at is null"
     " union select a.seq from remarks r join alerts a on a.id = r.alert_id"
     " where r.side = 'sent' and r.kind = 'question' and r.content is not null and r.at > coalesce(a.attended_at, 0)"
     " and a.withdrawn_at is null and not exists (select 1 from remarks x where x.question = r.id and x.question is not null)"
 )
+
+
+def _in_need(reader: Reader, *, own: bool) -> tuple[str, tuple[str, ...]]:
+    """What follows `from alerts` for alerts in need that somebody may read."""
+    parts = reader.within(own=own)
+    where = " or ".join(f"{column} = ?" for column, _value in parts) or "1 = 1"
+    return f"where seq in ({_NEEDY}) and ({where})", tuple(value for _column, value in parts)
 
 
 async def in_need(db: Database | Transaction, reader: Reader, limit: int, *, own: bool = False) -> list[Alert]:
@@ -215,11 +224,16 @@ async def in_need(db: Database | Transaction, reader: Reader, limit: int, *, own
 
     Newest first, at most `limit`; none that is withdrawn.
     """
-    where, values = reader.where(own=own)
-    rows = await db.fetch(
-        f"select {_ALERT} from alerts where seq in ({_NEEDY}) and {where} order by seq desc limit ?", (*values, limit)
-    )
+    where, values = _in_need(reader, own=own)
+    rows = await db.fetch(f"select {_ALERT} from alerts {where} order by seq desc limit ?", (*values, limit))
     return [Alert(*row) for row in rows]
+
+
+async def count_in_need(db: Database | Transaction, reader: Reader, *, own: bool = False) -> int:
+    """How many :func:`in_need` would give."""
+    where, values = _in_need(reader, own=own)
+    row = await db.fetch_one(f"select count(*) from alerts {where}", values)
+    return int(row[0]) if row else 0
 
 
 async def needs(db: Database | Transaction, alert_id: str) -> bool:

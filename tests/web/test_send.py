@@ -10,8 +10,11 @@ import pytest_asyncio
 from house import Quarry, Someone, opened
 from street import ALERT, JOBCENTRE, Street, built, once_of
 
+from bridge.accounts import May
+from bridge.errors import Rejected
 from bridge.nodes.draft import LIFE
 from bridge.nodes.recall import Recall
+from bridge.storage.contents import Contents
 from bridge.web import look
 from bridge.web.send.sent import expected, read_out
 
@@ -402,6 +405,7 @@ async def test_a_node_that_is_away_is_no_mistake_of_the_worker(street: Street) -
         words = (await worker.get(f"/sent/{ref}")).words
         assert "Croydon safeguarding hub Sending" in words
         assert "waiting for delivery" in words
+        assert "Their system cannot be reached just now" in await said(worker, ref, "Their system cannot be reached")
     finally:
         street.dark.clear()
 
@@ -493,3 +497,41 @@ async def test_a_draft_outlives_a_restart(quarry: Quarry, tmp_path_factory: pyte
         assert "Croydon has no team on Bridge yet. Ring Duty desk on 01632 960000" in nobody.words
         held = await again.post("/send/check", {"once": once_of(nobody.text)})
         assert "This needs you No team is known for" in held.words
+        assert "Alerts you sent 1 waiting" in held.words
+        await again.get("/send")
+        await again.post("/send", {**ALERT, "name": "Marlinspike", "happened": ""})
+        await again.get("/send/not")
+        await again.post("/send/not", {"reason": "statute_forbids", "note": "Marlinspike", "review": "1"})
+        await again.get("/send")
+        await again.post("/send", {**ALERT, "name": "Marlinspike", "happened": ""})
+        rows = await house.node.database.fetch("select id, bucket_day, wrapped_key, content from drafts")
+        decided = await house.node.database.fetch("select id, bucket_day, wrapped_key, content from decisions")
+        contents = Contents(house.node.keystore)
+        assert b"Marlinspike" in contents.open(*rows[0])
+        assert b"Marlinspike" in contents.open(*decided[0])
+        house.clock.move(days=1)
+        await house.node.retain.run()
+        assert await house.node.database.fetch("select id from drafts") == []
+        with pytest.raises(Rejected, match="deleted"):
+            contents.open(*rows[0])  # a copy of the data from before is as unreadable as the data
+        for _month in range(25):
+            house.clock.move(days=30)
+            await house.node.retain.run()
+        assert await house.node.database.fetch("select id from decisions") == []
+        with pytest.raises(Rejected, match="deleted"):
+            contents.open(*decided[0])
+
+
+async def test_a_stream_ends_with_the_session_and_does_not_keep_it_alive(quarry: Quarry, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("still") / "node"
+    await quarry.copy(JOBCENTRE, folder)
+    async with opened(folder, JOBCENTRE) as house:
+        worker = await house.someone("sender")
+        visitor = await house.node.sign_in.visitor(worker.cookie("bridge-kent-jcp") or "")
+        assert visitor is not None
+        for _each in range(29):
+            house.clock.move(minutes=1)
+            assert await house.node.sign_in.still(visitor, May.SEND)
+        assert not await house.node.sign_in.still(visitor, May.RECEIVE)
+        house.clock.move(minutes=1)
+        assert not await house.node.sign_in.still(visitor, May.SEND)

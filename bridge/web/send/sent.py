@@ -102,6 +102,7 @@ class SentAlerts:
         live: Live,
         places: Callable[[], Places],
         own: Callable[[], Partner],
+        unreachable: Callable[[str], bool],
     ) -> None:
         self._follow = follow
         self._submit = submit
@@ -110,6 +111,7 @@ class SentAlerts:
         self._live = live
         self._places = places
         self._own = own
+        self._unreachable = unreachable
 
     # S5
 
@@ -437,6 +439,7 @@ class SentAlerts:
             and (held or status in {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED}),
             "sentence": _(refusal.sentence) if refusal else _(PLAIN[status]),
             "next_step": _(refusal.next_step) if refusal else "",
+            "unreachable": status is Status.QUEUED and leg.node is not None and self._unreachable(leg.node),
             "telephone": leg.telephone or "",
             "hours": leg.hours or "",
         }
