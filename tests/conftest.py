@@ -4,6 +4,7 @@ import pytest
 
 LONG = (
     "test_admin_in_chromium.py",
+    "test_receive_in_chromium.py",
     "test_demo.py",
     "test_killpoints.py",
     "test_contract.py",

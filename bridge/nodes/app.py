@@ -332,6 +332,7 @@ class Node:
             ask_time=self.enrol.ask_time,
             checkpoint=self.checkpoint.give,
             trusted=self._time_trusted,
+            own_classes=classes,
             known_as=known_as,
             clock=clock,
             metrics=metrics,
@@ -974,7 +975,7 @@ class Node:
             coverages=self.address.coverages,
             settings=lambda: [Setting(*row) for row in explained()],
             warnings=self.settings.warnings(),
-            classes=_classes(self.settings),
+            classes=self._classes,
             version=bridge.__version__,
         )
 
@@ -1007,6 +1008,8 @@ class Node:
             "waiting": sum(count for count, _ in waiting.values()),
             "oldest_waiting_seconds": max((now - since for _, since in waiting.values()), default=0) // 1000,
             "partners": {p.node_id: p.state for p in self.book.partners()},
+            "backups": await self.backup.last(),
+            "last_deletion_run": self.retain.last_run,
         }
 
     async def partner_state(self, node_id: str) -> dict[str, Any]:
@@ -1206,7 +1209,7 @@ def published_test_keys() -> registry.DigestedKeys:
     return registry.DigestedKeys((data / "test_keys.txt").read_text(encoding="ascii"))
 
 
-def _classes(settings: Settings) -> Classes:
+def _classes(settings: Settings) -> dict[str, vocabulary.RetentionClass]:
     """Retention classes with the days that the settings give them."""
     found: dict[str, vocabulary.RetentionClass] = {}
     for term in vocabulary.TABLES["retention"].terms:

@@ -22,11 +22,11 @@ import msgspec
 
 from bridge import wire
 from bridge.audit import Event
-from bridge.clock import Clock, millis
+from bridge.clock import Clock, millis, moment
 from bridge.crypto import archive
 from bridge.errors import BridgeError, Malformed, Misconfigured, Rejected, Unavailable
 from bridge.receipts import Digest, Moment, NodeId
-from bridge.storage import audit
+from bridge.storage import audit, counters
 from bridge.storage.database import Database
 from bridge.storage.keystore import Keystore, read_secret
 from bridge.storage.restoring import examine
@@ -43,6 +43,9 @@ KEYSTORE_WARNING: Final = (
     "the data, it would bring back what the law says is deleted: keep it apart from the data, in this place alone, "
     "and never more than two."
 )
+
+MADE: Final = "backup-made-"
+"""Fact, with the class behind it: when (ms) its last backup was made and read back whole."""
 
 _WHAT: Final = "backup"
 _WHOLE: Final = "Give a file that `bridge backup` has written, whole."
@@ -145,6 +148,11 @@ class Backup:
             # The data first: a day whose key is made meanwhile is in the keystore that is copied after it.
             return [await self._one(kind, place, passphrase, actor, progress) for kind in sorted(set(classes))]
 
+    async def last(self) -> dict[str, datetime | None]:
+        """When the last backup of each class was made through this node; one that was restored knows those before it."""
+        found = {kind: await counters.fact(self._db, f"{MADE}{kind}") for kind in ("data", "keystore")}
+        return {kind: None if text is None else moment(int(text)) for kind, text in found.items()}
+
     async def _one(self, kind: Class, out: Path, passphrase: bytes, actor: str, progress: Progress) -> Made:
         private = self._directory / "run" / f"backup-{self._random(8).hex()}"
         with _said(), _folder(private):
@@ -190,6 +198,7 @@ class Backup:
             async with self._db.transaction() as tx:
                 event = Event("backup:made", actor, header.id, outcome=kind)
                 await audit.append(tx, [event], millis(self._clock.now()))
+                await counters.set_fact(tx, f"{MADE}{kind}", str(millis(now)))
             size = final.stat().st_size
             warning = KEYSTORE_WARNING if kind == "keystore" else None
             return Made(kind, str(final), size, sha256, now, tuple(removed), warning)

@@ -57,11 +57,15 @@ from bridge.storage.early import RECEIVED, SENT, Early
 from bridge.storage.events import New, tell
 from bridge.storage.keystore import KeyRow, Keystore
 from bridge.storage.retention import Due, Ending, Hold
+from bridge.vocabulary import RetentionClass
 
 log = structlog.get_logger()
 
 MARK = "high-water"
 BRAKE = "brake"
+DAYS = "retention-days"
+"""Fact: the days that an administrator gave to classes, by code."""
+
 DAY = timedelta(days=1)
 MARK_EVERY_MS = 60_000
 ASK_EVERY = 60.0
@@ -122,6 +126,7 @@ class Retain:
         checkpoint: Callable[[str], str | None],
         trusted: Callable[[], None],
         known_as: Callable[[str], str],
+        own_classes: dict[str, RetentionClass],
         clock: SteadyClock,
         metrics: Metrics,
         step: timedelta = timedelta(hours=1),
@@ -138,6 +143,7 @@ class Retain:
         self._checkpoint = checkpoint
         self._trusted = trusted
         self._known_as = known_as
+        self._own_classes = own_classes
         self._clock = clock
         self._metrics = metrics
         self._step = step
@@ -149,11 +155,15 @@ class Retain:
         self._asked = -ASK_EVERY
         self._reviewed: tuple[date, int] | None = None
         self._deleting = asyncio.Lock()
+        self.last_run: datetime | None = None
+        """When the last run since the start ended that could delete."""
 
     # The clock in doubt
 
     async def start(self) -> None:
         """Read the newest time known, and brake if the wall clock is too far from it."""
+        for code, days in (await self._days()).items():
+            self._set(code, days)
         kept = await counters.fact(self._db, MARK)
         held = await counters.fact(self._db, BRAKE)
         self._forgotten = int(await counters.fact(self._db, retention.FORGOTTEN) or 0)
@@ -268,6 +278,7 @@ class Retain:
             if received or sent_ or days or begun:
                 await self._db.truncate()
                 log.info("purged", count=received + sent_, days=len(days))
+            self.last_run = self._clock.now()
             await self._look_at_holds(now)
             return Swept(
                 received,
@@ -655,6 +666,30 @@ class Retain:
             event = Event("retention:applied", self._known_as(actor), retention_class, outcome=str(moved))
             await audit.append(tx, [event], millis(self._clock.now()))
         return moved
+
+    async def _days(self) -> dict[str, int]:
+        text = await counters.fact(self._db, DAYS)
+        return msgspec.json.decode(text, type=dict[str, int]) if text else {}
+
+    def _set(self, retention_class: str, days: int) -> None:
+        known = self._own_classes.get(retention_class)
+        if known is not None and known.days is not None:
+            self._own_classes[retention_class] = msgspec.structs.replace(known, days=days)
+
+    async def set_days(self, retention_class: str, days: int, actor: str) -> None:
+        """Keep what comes from now on for so many days; it stands over the settings file. What is kept already stays as it
+        is: see :meth:`apply`.
+
+        Raises Rejected `usage`.
+        """
+        self._known(retention_class, days)
+        # If we stop here, nothing has changed.
+        async with self._db.transaction() as tx:
+            kept = {**(await self._days()), retention_class: days}
+            await counters.set_fact(tx, DAYS, msgspec.json.encode(kept).decode())
+            event = Event("retention:set", self._known_as(actor), retention_class, outcome=str(days))
+            await audit.append(tx, [event], millis(self._clock.now()))
+        self._set(retention_class, days)
 
     def _must_be_sure(self) -> None:
         if not self.sure():

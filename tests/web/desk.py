@@ -32,7 +32,7 @@ def alert(**changes: Any) -> bytes:
         "recipients": [{"function": "MASH", "area": "home"}],
     }  # fmt: skip
     for name, value in changes.items():
-        whole[name] = {**whole[name], **value} if isinstance(value, dict) else value
+        whole[name] = {**whole.get(name, {}), **value} if isinstance(value, dict) else value
     return msgspec.json.encode(whole)
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGES = (
     "/areas", "", "/partners", "/partners/add", "/partners/essex-police", "/partners/essex-police/approve",
     "/partners/essex-police/revoke", "/words", "/areas?show=all&team=POLICE&q=kent", "/team", "/team/invite",
-    "/keeping", "/audit", "/tokens", "/tokens/new", "/keys", "/settings",
+    "/keeping", "/keeping/UNADOPTED", "/holds", "/audit", "/tokens", "/tokens/new", "/keys", "/settings",
 )  # fmt: skip
 COOKIE = "bridge-kent-mash"
 SUSSEX = settings_of("sussex-police", "Sussex Police", "E23000033", ("POLICE",))

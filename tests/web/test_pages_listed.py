@@ -135,6 +135,13 @@ POST /admin/team/{id}/sessions/end     administer
 GET  /admin/keeping                    administer
 GET  /admin/keeping.json               administer
 GET  /admin/keeping.csv                administer
+GET  /admin/keeping/{id}               administer
+POST /admin/keeping/{id}               administer
+GET  /admin/holds                      administer
+GET  /admin/holds.json                 administer
+GET  /admin/holds.csv                  administer
+POST /admin/holds/confirm              administer
+POST /admin/holds/release              administer
 GET  /admin/audit                      audit
 GET  /admin/audit.json                 audit
 GET  /admin/audit.csv                  audit

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from chromium import Watched, chromium, window
+from chromium import Watched, window
 from desk import HOSTILE, alert, arrived
 from house import Quarry, Someone
 from street import Street, built
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 COOKIE = "bridge-croydon-mash"
 HARD = alert(
     priority="HIGH",
@@ -24,14 +24,8 @@ HARD = alert(
 )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Any]:
-    async with chromium() as made:
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def street(tmp_path_factory: pytest.TempPathFactory, quarry: Quarry, browser: Any) -> AsyncIterator[Street]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def street(tmp_path_factory: pytest.TempPathFactory, quarry: Quarry) -> AsyncIterator[Street]:
     async with built(tmp_path_factory.mktemp("street"), quarry) as made:
         yield made
 

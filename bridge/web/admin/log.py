@@ -89,6 +89,7 @@ DEEDS = {
     "hold:released": "ended a hold",
     "hold:dropped": "dropped a hold that was asked for",
     "retention:applied": "shortened keeping times",
+    "retention:set": "changed a keeping time",
     "clock:braked": "stopped deleting, because the clock is in doubt",
     "clock:released": "started deleting again",
     "evidence:exported": "exported evidence of an alert",

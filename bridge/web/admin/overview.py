@@ -17,6 +17,7 @@ from bridge.web.words import lasting
 UNREACHABLE = timedelta(minutes=15)
 KEYS_SOON = timedelta(days=7)
 OLD_WAIT = timedelta(hours=4)
+BACKUP_OLD = timedelta(days=7)
 
 
 class Overview:
@@ -39,6 +40,7 @@ class Overview:
                 "tasks": [] if all(task["done"] for task in tasks) else tasks,
                 "done": sum(task["done"] for task in tasks),
                 "figures": await self._figures(visit.now),
+                "last_run": self._retain.last_run,
                 "concerns": await self._concerns(visit.now),
                 "version": self._office.version,
                 "warnings": self._office.warnings,
@@ -107,6 +109,17 @@ class Overview:
             {"number": f"{len(away)}", "text": _("active partners that did not answer lately"), "bad": bool(away),
              "more": _("of %(number)s", number=len(active))},
             {"number": f"{inbox.get('taken', 0):,}", "text": _("being worked on"), "bad": False, "more": ""},
+            *self._backups(status["backups"], now),
+        ]  # fmt: skip
+
+    def _backups(self, made: dict[str, datetime | None], now: datetime) -> list[dict[str, Any]]:
+        """How old the last backup of each class is; what is older than a week, or was never made, needs somebody."""
+        since = {"data": _("since the last backup of the data"), "keystore": _("since the last backup of the keystore")}
+        never = {"data": _("was there a backup of the data"), "keystore": _("was there a backup of the keystore")}
+        return [
+            {"number": lasting(now - at) if at else _("Never"), "text": since[kind] if at else never[kind],
+             "bad": at is None or now - at > BACKUP_OLD, "more": ""}
+            for kind, at in made.items()
         ]  # fmt: skip
 
     def _active(self) -> list[Any]:

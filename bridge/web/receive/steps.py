@@ -156,6 +156,8 @@ class Steps:
         name_of = await called(self._desk.sign_in)
         asked = next((each for each in holds if each["state"] == "asked"), None)
         held = next((each for each in holds if each["state"] in {"held", "leaving"}), None)
+        for each in holds:
+            each["review_day"] = date.fromisoformat(each["review"])
         return self._page(
             "keep", _("Keep this alert longer"), received, form, asked=asked, held=held, name_of=name_of,
             lead=May.LEAD in visit.who.may, me=visit.actor, latest=(visit.now + LONGEST_HOLD).date(),
