@@ -223,6 +223,31 @@ class MeshSection(Section, frozen=True):
     ] = 20_000_000
 
 
+class FolderSection(Section, frozen=True):
+    """A shared folder for a system without an interface (docs/folder.md)."""
+
+    path: Annotated[
+        Text, Meta(description="The folder, which must be there; in it are in, out, receipts and refused. Empty: there is none.")
+    ] = ""
+    key: Annotated[
+        Text, Meta(description="The system's age key (age1...): what is put into out is sealed to it.")
+    ] = ""
+    plain_out: Annotated[
+        bool, Meta(description="Put files into out as they are: only where the folder itself is encrypted, and nobody else reads it.")
+    ] = False
+    plain_in: Annotated[
+        bool, Meta(description="Take files from in that are not sealed to this node; `bridge folder key` shows its key.")
+    ] = False
+    format: Annotated[Text, Meta(description="In which format alerts are put there, if not as a profile says.")] = "json"
+    profile_out: Annotated[Text, Meta(description="The outward mapping profile; empty: none.")] = ""
+    profile_in: Annotated[
+        Text, Meta(description="The inward mapping profile for records; empty: files hold an alert each, in JSON.")
+    ] = ""
+    team: Annotated[Text, Meta(description="The function for which it works, for example MASH; empty: all.")] = ""
+    shared: Annotated[bool, Meta(description="The folder's group may read and write the files, too.")] = False
+    seconds: Annotated[Seconds, Meta(description="How often the node looks into it.")] = 2.0
+
+
 class Retention(Section, frozen=True):
     """How long content is kept, where you differ from the classes in docs/glossary.md."""
 
@@ -331,6 +356,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delivery: Delivery = Delivery()
     webhooks: Webhooks = Webhooks()
     mesh: MeshSection = MeshSection()
+    folder: FolderSection = FolderSection()
     retention: Retention = Retention()
     limits: Limits = Limits()
     clock: ClockSection = ClockSection()
@@ -699,6 +725,14 @@ def _check(settings: Settings) -> None:
             raise Misconfigured(
                 "webhooks.networks holds what is no network.", 'For example "10.20.0.0/16", without bits behind the mask.'
             ) from None
+    drop = settings.folder
+    if drop.path and not drop.key and not drop.plain_out:
+        raise Misconfigured(
+            "folder.path is set, but not how what waits there is protected.",
+            "Set folder.key to the system's age key; or folder.plain_out, if the folder itself is encrypted.",
+        )
+    if drop.team and vocabulary.function(drop.team) not in {vocabulary.function(each) for each in node.functions}:
+        raise Misconfigured("folder.team is none of node.functions.", "Use one of them, or leave it out.")
     if limits.page > limits.page_max:
         raise Misconfigured("limits.page is more than limits.page_max.", "Make it smaller.")
     for code in (node.agency, *node.functions):

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+import pyrage
 import pytest
 from api_desk import Desk, desk, template
 
@@ -339,3 +340,46 @@ def test_an_import_that_is_killed_with_its_node_sends_each_record_once_when_it_i
     assert (told["accepted"] + told["repeated"], told["refused"]) == (many, 0)
     assert told["repeated"] > 0
     assert len(json.loads(run(luton, "alert", "list", "--all", "--json").stdout)["items"]) == before + many
+
+
+def test_a_node_killed_over_its_folder_sends_each_file_once(tmp_path: Path) -> None:
+    place = pair.make(tmp_path / "node", "luton-mash", "Luton MASH", "E06000032", ("MASH",))
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    key = pyrage.x25519.Identity.generate().to_public()
+    with (place.directory / "node.toml").open("a") as file:
+        file.write(f'\n[folder]\npath = "{shared}"\nkey = "{key}"\nplain_in = true\nseconds = 0.05\n')
+    alert = {"v": 1, "home": {"district": "E06000032"}, "subjects": [{"description": "someone"}]}
+    (shared / "in").mkdir()
+    many = 60
+    for number in range(many):
+        (shared / "in" / f"{number}.json").write_text(
+            json.dumps({**alert, "event": {"narrative": f"Seen {number} times."}})
+        )
+    receipts = shared / "receipts"
+    for life in range(3):
+        node = pair.Process(place)
+        try:
+            node.wait_ready()
+            until = time.monotonic() + 20
+            wanted = (life + 1) * many // 3
+            while time.monotonic() < until and len(list(receipts.glob("*.receipt.json"))) < wanted:
+                time.sleep(0.005)
+            if life == 2:
+                listed = json.loads(run(place, "alert", "list", "--all", "--json").stdout)["items"]
+        finally:
+            node.kill()
+    assert (len(listed), len(list(receipts.glob("*.receipt.json"))), list((shared / "in").iterdir())) == (
+        many,
+        many,
+        [],
+    )
+    assert (
+        len(
+            {
+                json.loads(path.read_bytes())["rows"][0]["reference"]
+                for path in receipts.glob("*.receipt.json")
+            }
+        )
+        == many
+    )

@@ -47,6 +47,7 @@ CONTRACT = {
     "inbox": "list show ack open take ask close not-ours export",
     "export": "formats list ended",
     "profile": "list check add",
+    "folder": "key show",
     "token": "create list revoke",
     "user": "add reset disable enable list",
     "key": "show rotate",

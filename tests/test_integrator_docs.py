@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyrage
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +22,7 @@ import pair  # noqa: E402  # the programs that measure start real nodes, too
 
 sys.path.pop(0)
 
-PAGES = ("formats", "mapping")
+PAGES = ("formats", "mapping", "folder")
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -45,11 +46,48 @@ def scenario(number: str, **changes: object) -> bytes:
     return json.dumps({**alert, "recipients": wanted, "home": {"district": "E09000008"}, **changes}).encode()
 
 
+AGE = """#!{python}
+# What `age` and `age-keygen` do, by the public library, for the few ways in which the page calls them.
+import sys, pyrage
+said = sys.argv[1:]
+if sys.argv[0].endswith("keygen"):
+    made = pyrage.x25519.Identity.generate()
+    open(said[1], "w").write(str(made))
+    sys.stderr.write(f"Public key: {{made.to_public()}}\\n")
+elif said[0] == "-d":
+    key = pyrage.x25519.Identity.from_str(open(said[2]).read().strip())
+    sys.stdout.buffer.write(pyrage.decrypt(open(said[3], "rb").read(), [key]))
+else:
+    sealed = pyrage.encrypt(open(said[4], "rb").read(), [pyrage.x25519.Recipient.from_str(said[1])])
+    open(said[3], "wb").write(sealed)
+"""
+
+
+def folder_of(place: pair.Place, directory: Path) -> dict[str, str]:
+    """A folder for a node that does not run yet, set up with the settings that the page shows; and an `age` command."""
+    tools, shared, key = directory / "tools", directory / "shared", directory / "system.key"
+    for each in (tools, shared):
+        each.mkdir()
+    for name in ("age", "age-keygen"):
+        (tools / name).write_text(AGE.format(python=sys.executable))
+        (tools / name).chmod(0o755)
+    made = pyrage.x25519.Identity.generate()
+    key.write_text(str(made))
+    (said,) = re.findall(
+        r"^```toml\n(.*?)^```$", (ROOT / "docs" / "folder.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    said = said.replace("/srv/bridge-folder", str(shared)).replace("age1...", str(made.to_public()))
+    with (place.directory / "node.toml").open("a") as file:
+        file.write(f"\n{said}")
+    return {"SHARED": str(shared), "SYSTEM_KEY": str(key), "TOOLS": str(tools)}
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     directory = tmp_path_factory.mktemp("docs")
     sender, receiver = pair.kent_and_croydon(directory)
     tokens = pair.token(sender), pair.token(receiver)
+    given = folder_of(receiver, directory)
     nodes = [pair.Process(place) for place in (sender, receiver)]
     try:
         for node in nodes:
@@ -70,7 +108,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.given = {
             "BRIDGE_DIR": str(receiver.directory), "BRIDGE_URL": receiver.url, "BRIDGE_CA": str(certificate), "TOKEN": tokens[1],
             "SENDER_CA": str(theirs), "SENDER_DIR": str(sender.directory), "SENDER_URL": sender.url, "SENDER_TOKEN": tokens[0],
-            "REF": refs[0], "ASK_FIRST": refs[1], "REPOSITORY": str(ROOT),
+            "REF": refs[0], "ASK_FIRST": refs[1], "REPOSITORY": str(ROOT), **given,
         }  # fmt: skip
         yield house
     finally:
@@ -83,7 +121,7 @@ def test_a_page_for_integrators_does_what_it_says(page: str, house: House, tmp_p
     blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
     assert blocks
     script = "set -euo pipefail\n" + "\n".join(blocks)
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{house.given['TOOLS']}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=120,
         env={"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", **house.given},
@@ -113,3 +151,12 @@ def after_mapping(folder: Path, told: str) -> None:
     assert "1 sent, 1 sent before, 0 refused." in told
     assert "Risk" in folder.joinpath("report.csv").read_text()
     assert '"repeated":2' in told
+
+
+def after_folder(folder: Path, told: str) -> None:
+    stored = [json.loads(path.read_bytes()) for path in folder.glob("stored-*.json")]
+    assert {each["items"][0]["handling"]["code"] for each in stored} == {"P"}
+    assert '"outcome": "accepted"' in told
+    assert '"code": "policy"' in told
+    assert "sealed to this node's key alone" in told
+    assert "AGE-SECRET-KEY" in folder.joinpath("system.key").read_text()

@@ -88,6 +88,7 @@ class Operations(msgspec.Struct, frozen=True):
     rotate: Callable[[str, bool], Awaitable[dict[str, Any]]]
     reload_areas: Callable[[], Awaitable[dict[str, Any]]]
     partner_state: Callable[[str], Awaitable[dict[str, Any]]]
+    folder: Callable[[], dict[str, Any]]
 
 
 class Control:
@@ -268,6 +269,11 @@ class Control:
         """At once, for every request from now on."""
         await self._admit.revoke(request.match_info["id"], actor.name)
         return answered({"id": request.match_info["id"], "revoked": True})
+
+    @route("GET", "/control/folder", needs="control", summary="The shared folder")
+    async def folder(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
+        """The key to which a system seals what it puts there, and how the folder fares."""
+        return answered(self._operations.folder())
 
     @route("GET", "/control/keys", needs="control", summary="Keys and their dates")
     async def keys(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:

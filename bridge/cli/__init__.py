@@ -25,6 +25,7 @@ _COMMANDS = {
     "alert": ("alert", "Alerts we send"),
     "inbox": ("inbox", "Alerts we received"),
     "export": ("export", "Received alerts as files for other systems, and the register of copies"),
+    "folder": ("folder", "The shared folder of a system without an interface"),
     "profile": ("profile", "Mapping profiles: how alerts and another system's records become each other"),
     "token": ("token", "Access for other systems"),
     "mailbox": ("mailbox", "Mailboxes for systems that poll MESH"),

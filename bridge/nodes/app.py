@@ -67,11 +67,13 @@ from bridge.areas import Gazetteer
 from bridge.audit import Event
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
 from bridge.config import FILE_NAME, Settings, explain, render
+from bridge.crypto import age
 from bridge.crypto.identity import Identity
 from bridge.crypto.keys import Fingerprint, PublicKey
 from bridge.crypto.tls import make_certificate, spki_pin
 from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
-from bridge.mapping.shelf import FOLDER, Shelf
+from bridge.mapping.shelf import FOLDER as PROFILES
+from bridge.mapping.shelf import Shelf
 from bridge.metrics import Metrics
 from bridge.nodes import pages
 from bridge.nodes.acknowledge import Acknowledge, Received
@@ -87,6 +89,8 @@ from bridge.nodes.deliver import Deliver, Schedule
 from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Check, Enrol
 from bridge.nodes.export import Export
+from bridge.nodes.folder import Arrangement, Folder, Made, Verbs
+from bridge.nodes.folder import Sent as FromFile
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import Lease
 from bridge.nodes.mailbox import Mailboxes
@@ -145,6 +149,7 @@ log = structlog.get_logger()
 KEYSTORE = "keystore.db"
 POSTCODES = "areas.dat"
 ACCOUNTS = "accounts"
+DROP = "folder"
 FIRST_ADMINISTRATOR = "first-administrator"
 AGREEMENTS = "agreements.toml"
 KEPT = (FILE_NAME, AGREEMENTS)
@@ -404,13 +409,14 @@ class Node:
             clock=clock,
             metrics=metrics,
         )
-        self.shelf = Shelf(directory / FOLDER)
+        self.shelf = Shelf(directory / PROFILES)
         self.export = Export(
             database=database, copy=self.acknowledge.copy, shelf=self.shelf, clock=clock, metrics=metrics
         )
         self.bulk = Bulk(
             plan=self.address.plan, send=self._sent, before=self._sent_before, secret=_secret(keystore, "cursor")
         )
+        self.folder = self._folder(age.Identity(_secret(keystore, DROP)), _secret(keystore, "cursor"))
         self.triage = Triage(
             database=database,
             contents=contents,
@@ -505,6 +511,8 @@ class Node:
         )
         try:
             _same_name(keystore, settings)
+            if keystore.key(DROP) is None:
+                await keystore.add_keys(KeyRow(DROP, "vault", "x25519", os.urandom(32), b"", clock.now()))
             if keystore.key(ACCOUNTS) is None:
                 row = KeyRow(ACCOUNTS, "vault", "aes-256", os.urandom(32), b"", clock.now())
                 await keystore.add_keys(row)
@@ -622,6 +630,7 @@ class Node:
             Job("watch-clock", 5.0, self.retain.tick),
             Job("hand-over", 1.0, self.remember.hand_over),
             Job("sweep-content", self.settings.retention.sweep_seconds, self.retain.sweep),
+            *((Job("folder", self.settings.folder.seconds, self.folder.work),) if self.settings.folder.path else ()),
             Job("ring", 1.0, self._ring),
             Job("escalate", 30.0, self.triage.escalate),
             Job("note-calls", 5.0, self.meter.flush),
@@ -719,6 +728,69 @@ class Node:
                 await verb.of_team(ref, team)
         if not known:
             raise Rejected("not-found", "There is no alert with this reference.")
+
+    def _folder(self, identity: age.Identity, secret: bytes) -> Folder:
+        said = self.settings.folder
+        if said.key:
+            try:
+                age.public_of(said.key)
+            except Rejected:
+                raise Misconfigured("folder.key is not an age key.", "It begins with age1: `age-keygen` makes one.") from None
+        team = vocabulary.function(said.team) if said.team else None
+        setting = Arrangement(
+            path=self.directory / said.path,
+            recipient=said.key or None,
+            plain_in=said.plain_in,
+            format=None if said.profile_out else said.format,
+            profile_out=said.profile_out or None,
+            profile_in=said.profile_in or None,
+            team=team,
+            shared=said.shared,
+        )
+
+        async def export(alert_id: str, how: Arrangement) -> Made:
+            made = await self.export.one(alert_id, how.format, DROP, team=how.team, profile=how.profile_out)
+            return Made(made.name.partition(".")[2], made.body, made.copies[0])
+
+        async def collect(alert_id: str) -> None:
+            await self.acknowledge.collect(alert_id, DROP, team)
+
+        async def send(body: bytes, key: str) -> FromFile:
+            sent = await self.submit.send(body, DROP, key, team)
+            return FromFile(sent.id, sent.reference, sent.repeated)
+
+        async def records(found: Sequence[tuple[int, dict[str, str]]], profile: str) -> Any:
+            return await self.bulk.take(found, self.shelf.get(profile, "in"), DROP, team)
+
+        async def status(alert_id: str) -> dict[str, Any]:
+            row = (await self.follow.show(alert_id)).row
+            recipients = [
+                {"node": each.node, "name": each.name, "status": each.status, "label": each.label} for each in row.recipients
+            ]
+            return {"id": row.id, "reference": row.reference, "status": row.status, "label": row.label, "recipients": recipients}
+
+        async def ended(copy_id: str) -> None:
+            await self.export.ended(copy_id, "destroyed", DROP)
+
+        return Folder(
+            setting=setting,
+            identity=identity,
+            verbs=Verbs(export, collect, send, records, status, ended),
+            database=self.database,
+            secret=secret,
+            clock=self.clock,
+        )
+
+    def folder_state(self) -> dict[str, Any]:
+        """The key of the shared folder, and how it fares."""
+        said = self.settings.folder
+        return {
+            "key": self.folder.recipient,
+            "path": str(self.directory / said.path) if said.path else None,
+            "sealed_out": bool(said.key),
+            "plain_in": said.plain_in,
+            "trouble": self.folder.trouble if said.path else None,
+        }
 
     async def _sent(self, body: bytes, actor: str, key: str, team: str | None) -> BulkSent:
         return _known_by(await self.submit.send(body, actor, key, team))
@@ -859,7 +931,7 @@ class Node:
             rooms.append(MailboxKeeping(self.mailboxes))
             rooms.append(People(self.sign_in, self.settings.node.url))
             operations = Operations(
-                self.status, self.check, self.keys, self.rotated, self.reload_areas, self.partner_state
+                self.status, self.check, self.keys, self.rotated, self.reload_areas, self.partner_state, self.folder_state
             )
             rooms.append(
                 Control(
@@ -1095,6 +1167,10 @@ class Node:
         ]
         free = shutil.disk_usage(self.directory).free
         steps.append(Check("disk", free > 200 * 1024 * 1024, f"{free // (1024 * 1024)} MiB free"))
+        if self.settings.folder.path:
+            there = (self.directory / self.settings.folder.path).is_dir()
+            fault = self.folder.trouble or (None if there else "the folder is not there")
+            steps.append(Check("folder", fault is None, fault or "in, out, receipts and refused are there"))
         table = self._places.postcodes
         warning = table.warning(now.date()) if isinstance(table, PostcodeTable) else ""
         said = warning or (f"postcodes of {table.vintage}" if table else "full postcodes: run `bridge area import`")

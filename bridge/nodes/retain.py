@@ -43,6 +43,7 @@ from bridge.storage import (
     decisions,
     drafts,
     early,
+    folder,
     inbox,
     outbox,
     remarks,
@@ -480,7 +481,14 @@ class Retain:
         if kept is None or kept.days is None:
             return dropped
         before = millis(now - kept.days * DAY)
-        old = (retention.forget_received, retention.forget_sent, retention.forget_papers, register.forget, audit.prune)
+        old = (
+            retention.forget_received,
+            retention.forget_sent,
+            retention.forget_papers,
+            register.forget,
+            folder.forget,
+            audit.prune,
+        )
         for work in old:
             for _ in range(25):
                 async with self._db.transaction() as tx:
