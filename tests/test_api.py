@@ -553,3 +553,27 @@ async def test_the_viewer_may_do_nothing_but_read_from_here(at: Desk) -> None:
 async def test_an_asset_that_is_not_ours_is_not_given(at: Desk) -> None:
     for name in ("manifest.json", "..%2Freference.py", "x.js"):
         assert (await at.ask("GET", f"/docs/assets/{name}"))[0] == 404
+
+
+# --- Who saw what ----------------------------------------------------------------------------------------------
+
+
+async def test_who_was_shown_which_alert_stands_in_the_log_and_who_saw_a_list_does_not(at: Desk) -> None:
+    (received,) = await at.arrive()
+    token = await at.token("alerts:read", "alerts:send")
+    sent = (await at.ask("POST", "/v1/alerts", token, json=ALERT))[1]
+
+    async def looks() -> list[tuple[str, str]]:
+        rows = await at.node.database.fetch("select record from audit order by seq")
+        records = [msgspec.json.decode(row[0]) for row in rows]
+        return [(each["action"], each["actor"]) for each in records if each["action"].endswith(":seen")]
+
+    for path in ("/v1/inbox", "/v1/alerts"):
+        assert (await at.ask("GET", path, token))[0] == 200
+    assert await looks() == []
+    assert (await at.ask("GET", f"/v1/inbox/{received}", token))[0] == 200
+    assert (await at.ask("GET", f"/v1/alerts/{sent['id']}", token))[0] == 200
+    seen = await looks()
+    assert [action for action, _ in seen] == ["inbox:seen", "alert:seen"]
+    assert len({actor for _, actor in seen}) == 1
+    assert seen[0][1].startswith("token:")

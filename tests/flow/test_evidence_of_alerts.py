@@ -1,7 +1,11 @@
 """The evidence of an alert, from both sides, years later: what it proves, what it no longer says, what was done to it."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +18,7 @@ from bridge.evidence import file
 from bridge.evidence.check import Report, check
 
 JCP, MASH = "luton-jcp", "luton-mash"
+ROOT = Path(__file__).parents[2]
 CANARY = "Zebediah Quillfeather"
 
 
@@ -142,6 +147,31 @@ async def let_expire(county: County) -> None:
         await node.retain.run()
     await county.settle(limit=120)
     await county.sleep(minutes=2)
+
+
+async def test_a_machine_that_has_no_node_checks_a_file_and_tells_each_check_in_words(
+    county: County, tmp_path: Path
+) -> None:
+    reference = await worked(county)
+    await let_expire(county)
+    whole = tmp_path / "alert.json"
+    whole.write_bytes(await exported(county, JCP, reference))
+    broken = tmp_path / "broken.json"
+    broken.write_bytes(whole.read_bytes().replace(b'"taken', b'"closed', 1).replace(b"Luton", b"Leeds", 1))
+    empty = tmp_path / "elsewhere"
+    empty.mkdir()
+    for given, status, last in ((whole, 0, "Every check holds"), (broken, 1, "NOT EVERY CHECK HOLDS")):
+        with county.loop.frozen():
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-m", "bridge", "verify", str(given)],
+                cwd=empty, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+        assert (done.returncode, done.stderr) == (status, "")
+        assert last in done.stdout
+        assert "identities" in done.stdout
+        assert CANARY not in done.stdout
+    assert list(empty.iterdir()) == [], "it writes nothing"
 
 
 # ── What is done to a file ──
