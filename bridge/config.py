@@ -337,6 +337,27 @@ class SignIn(Section, frozen=True):
     ] = ""
 
 
+class Mail(Section, frozen=True):
+    """E-mail to the duty inbox when something waits: references and a link, never anything of an alert."""
+
+    host: Annotated[Text, Meta(description="Your mail server; empty: no mails are sent.")] = ""
+    port: Annotated[Port, Meta(description="Its TCP port.")] = 587
+    security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Meta(description='How the line is kept private; "none" for a server on this machine alone.'),
+    ] = "starttls"
+    ca_file: Annotated[
+        Text, Meta(description="Certificate authorities in PEM for an inner server; empty: the system's.")
+    ] = ""
+    user: Annotated[Text, Meta(description="Sign-in name at the server; empty: none is needed.")] = ""
+    password_file: Annotated[Text, Meta(description="File with the password, readable by you alone.")] = ""
+    sender: Annotated[Text, Meta(description="Address that mails come from.")] = ""
+    to: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[^@\s,;<>]{1,64}@[^@\s,;<>]{1,200}\Z")], ...],
+        Meta(max_length=10, description='Duty inboxes, for example ["duty@kent.example"].'),
+    ] = ()
+
+
 class Log(Section, frozen=True):
     """What is written to stderr, one JSON object a line."""
 
@@ -361,6 +382,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     clock: ClockSection = ClockSection()
     sign_in: SignIn = SignIn()
+    mail: Mail = Mail()
     log: Log = Log()
 
     @classmethod
@@ -456,6 +478,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         if self.listen.metrics == "all":
             found.append("Everybody who reaches the port may read how many alerts pass between which nodes.")
+        if self.mail.host and not (self.mail.to and "@" in self.mail.sender):
+            found.append("A mail server is set, and no sender or duty inbox: no mails are sent.")
         if not self.node.contact.telephone:
             found.append("No duty desk is set: partners will not know whom to ring.")
         return tuple(found)

@@ -62,6 +62,7 @@ TABLE: Final[Mapping[str, Declared]] = {
         "counter", "Alerts taken in from this node's own people and systems."
     ),
     "bridge_alerts_received_total": Declared("counter", "Alerts stored that partners sent."),
+    "bridge_mails_total": Declared("counter", "E-mails to the duty inbox, by what became of them.", ("outcome",)),
     "bridge_webhook_tries_total": Declared(
         "counter", "Tries to tell the area's own systems, by HTTP status or reason.", ("outcome",)
     ),

@@ -94,7 +94,10 @@ from bridge.nodes.folder import Sent as FromFile
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import Lease
 from bridge.nodes.mailbox import Mailboxes
+from bridge.nodes.mailer import Mailer
 from bridge.nodes.meter import Meter
+from bridge.nodes.notify import Envelope as MailEnvelope
+from bridge.nodes.notify import Notify, Send
 from bridge.nodes.prove import Prove
 from bridge.nodes.publish import Publish
 from bridge.nodes.recall import Recall
@@ -195,6 +198,7 @@ class Node:
         tls_pins: tuple[str, ...],
         test_keys: Container[bytes],
         post: Post | None = None,
+        mail: Send | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
@@ -480,6 +484,7 @@ class Node:
             clock=clock,
             metrics=metrics,
         )
+        self.notify = self._notifying(mail)
         self.sign_in = SignIn(
             database=database,
             key=account_key(_secret(keystore, ACCOUNTS)),
@@ -499,6 +504,7 @@ class Node:
         gazetteer: Gazetteer | None = None,
         test_keys: Container[bytes] | None = None,
         post: Post | None = None,
+        mail: Send | None = None,
     ) -> "Node":
         """Open what lies in `directory`. Raises Misconfigured when the node would not be safe as it is.
 
@@ -542,6 +548,7 @@ class Node:
                     tls_pins=await _tls_pins(keystore, settings),
                     test_keys=published_test_keys() if test_keys is None else test_keys,
                     post=post,
+                    mail=mail,
                 )
                 for partner in await load(database, registry_decode):
                     node.book.put(partner)
@@ -596,6 +603,8 @@ class Node:
         self._running = True
         await self.deliver.start()
         self.publish.start()
+        if self.notify is not None:
+            await self.notify.start()
         for job in self.jobs():
             self._spawn(self._again(job))
         self._spawn(self.enrol.greet_all())
@@ -640,7 +649,26 @@ class Node:
             Job("save-contacts", 60.0, self.enrol.save_contacts),
             Job("forget", 300.0, self._forget),
             Job("tend-keys", 900.0, self.rotate.tend),
+            *((Job("mail", 2.0, self.notify.work),) if self.notify is not None else ()),
         )
+
+    def _notifying(self, send: Send | None) -> Notify | None:
+        """E-mail to the duty inbox, where it is set up. Raises Misconfigured where a mail could be read on its way."""
+        said, node = self.settings.mail, self.settings.node
+        if not (said.host and said.to and "@" in said.sender):
+            return None
+        if send is None:
+            password = read_secret(self.directory / said.password_file, "password of the mail server") if said.password_file else b""
+            send = Mailer(
+                host=said.host,
+                port=said.port,
+                security=said.security,
+                user=said.user,
+                password=password.decode("utf-8", "replace").strip(),
+                ca_file=self.directory / said.ca_file if said.ca_file else None,
+            )
+        envelope = MailEnvelope(said.sender, said.to, node.name, f"{node.url.rstrip('/')}/inbox", node.exercise)
+        return Notify(database=self.database, send=send, envelope=envelope, clock=self.clock, metrics=self.metrics)
 
     async def _again(self, job: Job) -> None:
         while self._running:
@@ -1049,6 +1077,7 @@ class Node:
             warnings=self.settings.warnings(),
             classes=self._classes,
             version=bridge.__version__,
+            mail=self.notify.state if self.notify is not None else None,
         )
 
     def _own(self) -> Partner:

@@ -100,6 +100,7 @@ def rooms(parts: Parts) -> list[object]:
         live=live,
         places=parts.places,
         functions=parts.functions,
+        mails=parts.office.mail is not None,
     )
     made: list[object] = [
         Doorstep(

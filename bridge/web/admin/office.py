@@ -42,6 +42,7 @@ class Office:
     warnings: tuple[str, ...]
     classes: Mapping[str, RetentionClass]
     version: str
+    mail: Callable[[], Awaitable[dict[str, Any]]] | None = None
 
 
 async def called(sign_in: SignIn) -> Callable[[str], str]:

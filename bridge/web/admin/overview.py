@@ -12,7 +12,7 @@ from bridge.partners import Freshness, State, freshness
 from bridge.web.admin.office import Office
 from bridge.web.shell import Answer, Page, Table, Visit, page
 from bridge.web.texts import _
-from bridge.web.words import lasting
+from bridge.web.words import lasting, recent
 
 UNREACHABLE = timedelta(minutes=15)
 KEYS_SOON = timedelta(days=7)
@@ -139,6 +139,10 @@ class Overview:
                     "href": "/admin/keeping",
                 }
             )
+        mail = await self._office.mail() if self._office.mail is not None else {}
+        if mail.get("failing_since"):
+            text = _("E-mail to the duty inbox is not accepted since %(time)s.", time=recent(mail["failing_since"], now))
+            found.append({"text": text, "href": "/admin/settings"})
         for partner in self._active():
             state = await self._office.partner_state(partner.node_id)
             name = partner.descriptor.name

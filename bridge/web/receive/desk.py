@@ -28,7 +28,8 @@ HERE = {Status.RECEIVED: ("New", "blue"), Status.COLLECTED: ("New: in your case 
 
 @dataclass(frozen=True)
 class Desk:
-    """The verbs of a receiving team, and what its pages ask of the node. `functions`: what the node receives for."""
+    """The verbs of a receiving team, and what its pages ask of the node. `functions`: what the node receives for;
+    `mails`: whether the duty inbox is told by e-mail."""
 
     triage: Triage
     acknowledge: Acknowledge
@@ -39,6 +40,7 @@ class Desk:
     live: Live
     places: Callable[[], Places]
     functions: tuple[str, ...]
+    mails: bool = False
 
     async def found(self, visit: Visit) -> Located:
         """The alert of the address, if it came for one of the visitor's teams. Raises Rejected `not-found`."""

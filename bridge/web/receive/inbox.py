@@ -64,6 +64,7 @@ class Inbox:
             "filtered": bool(team or partner or urgent),
             "seen": seen,
             "last": last,
+            "mails": self._desk.mails,
             "lead": May.LEAD in visit.who.may,
         }
         filled = {"from": partner, "team": team, "urgent": "yes" if urgent else ""}
