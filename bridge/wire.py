@@ -184,6 +184,11 @@ def _check_strings(root: Any, longest: int) -> None:
         level = below
 
 
+def clean(text: str) -> bool:
+    """Whether a text holds no control or direction character."""
+    return _FORBIDDEN.search(text) is None
+
+
 def _check_string(text: str, longest: int) -> None:
     if len(text) > longest:
         raise _BrokenRuleError("A text is too long.")

@@ -200,6 +200,24 @@ async def test_the_same_key_gives_the_same_alert_again(at: Desk) -> None:
     assert (status, problem["code"]) == (422, "idempotency-conflict")
 
 
+async def test_a_correction_under_a_key_is_made_once(at: Desk) -> None:
+    token = await at.token()
+    first = (await at.ask("POST", "/v1/alerts", token, json=ALERT))[1]
+    async with at.node.database.transaction() as tx:
+        await tx.execute("update messages set partner = 'luton-mash' where partner is null")
+    path, key = f"/v1/alerts/{first['id']}/correct", {"Idempotency-Key": "correct-1"}
+    made = [await at.ask("POST", path, token, json={**ALERT, "priority": "HIGH"}, headers=key) for _ in range(2)]
+    assert [status for status, _, _ in made] == [202, 202]
+    assert (made[1][1]["id"], made[1][1]["repeated"]) == (made[0][1]["id"], True)
+    status, problem, _ = await at.ask("POST", path, token, json=ALERT, headers=key)
+    assert (status, problem["code"]) == (422, "idempotency-conflict")
+
+
+async def test_a_query_holds_no_control_character(at: Desk) -> None:
+    status, problem, _ = await at.ask("GET", "/v1/areas/resolve?q=Lut%C2%9Bon", await at.token())
+    assert (status, problem["parameter"]) == (422, "q")
+
+
 async def test_an_alert_sent_can_be_followed_by_id_and_by_reference(at: Desk) -> None:
     token = await at.token()
     _, sent, _ = await at.ask("POST", "/v1/alerts", token, json=ALERT)

@@ -27,6 +27,11 @@ from bridge.client.asked import Patience
 from bridge.demo.stage import free_ports
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts" / "measure"))
+import consumer  # noqa: E402  # the script that does it for long
+
+sys.path.pop(0)
+
 PAGE = (ROOT / "docs" / "integrate.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -260,6 +265,22 @@ def test_a_request_shown_in_another_language_is_one_that_the_node_takes(
         assert answer.status in {200, 202}
 
 
+# --- Killed anywhere, nothing lost ----------------------------------------------------------------------------
+
+
+def test_a_consumer_killed_between_lease_store_and_acknowledgement_loses_nothing(
+    fresh: Started, tmp_path: Path
+) -> None:
+    arrived(fresh, 20)
+    file = tmp_path / "stored"
+    file.touch()
+    kills = consumer.killed_and_restarted(fresh.environment(), file, [*consumer.POINTS, 0.5])
+    with fresh.client() as client:
+        found = consumer.ended(client, file, kills)
+    assert found.kills >= len(consumer.POINTS)
+    assert (found.lost, len(found.collected)) == ([], 20)
+
+
 # --- The sandbox -----------------------------------------------------------------------------------------------
 
 
@@ -269,9 +290,11 @@ def test_it_starts_within_seconds_and_ends_at_once_leaving_nothing(tmp_path: Pat
     os.environ["TMPDIR"] = str(tmp_path)
     try:
         started = Started("--fault", "api=refuses")
-        with started.client() as client, pytest.raises(Exception, match="told to refuse"):
-            client.whoami()
-        status, said = started.end()
+        try:
+            with started.client() as client, pytest.raises(Exception, match="told to refuse"):
+                client.whoami()
+        finally:
+            status, said = started.end()
     finally:
         if before is None:
             del os.environ["TMPDIR"]

@@ -321,13 +321,15 @@ class Consumers:
 
     @route(
         "POST", "/v1/alerts/{ref}/correct", needs="alerts:send", summary="Send a corrected alert", body=Alert,
-        answers=_SENT, problems=(*_PLAN, "not-found", "gone", "wrong-state"),
+        headers=("Idempotency-Key",), answers=_SENT,
+        problems=(*_PLAN, "not-found", "gone", "wrong-state", "idempotency-conflict", "in-flight"),
     )  # fmt: skip
     async def correct(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """To everyone who has the one before; each marks that one as replaced."""
+        """To everyone who has the one before; each marks that one as replaced. The key is as for sending."""
+        key = _idempotency_key(request)
         body = await _alert(request)
         ref = await self._sent_ref(request, actor)
-        sent = await self._submit.correct(ref, body, actor.name)
+        sent = await self._submit.correct(ref, body, actor.name, key)
         return answered(sent, 202, Location=f"/v1/alerts/{sent.id}")
 
     @route(

@@ -40,7 +40,7 @@ Needs = str | tuple[str, ...] | None
 
 PAGE = 50
 PAGE_MAX = 200
-Cursor = Annotated[str, Meta(min_length=1, max_length=64)]
+Cursor = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-f]{1,16}-[0-9a-f]{16}\Z")]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 Since = Annotated[datetime, Meta(tz=True)]
 
@@ -375,6 +375,8 @@ def asked(request: web.Request, kind: type[T]) -> T:
             raise Rejected("usage", "A parameter stands twice.", parameter=name)
         else:
             found[name] = _value(texts[0], forms[name], name)
+        if any(not wire.clean(text) for text in texts):
+            raise Rejected("usage", f"{name} holds a control or direction character.", parameter=name)
     try:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as error:

@@ -227,7 +227,7 @@ class Mesh:
         ref = request.match_info["message"].lower()
         await self._acknowledge.of_team(ref, actor.team)
         await self._lease.hold(ref, actor.name, actor.team, HELD_SECONDS)
-        received = await self._acknowledge.show(ref, actor.name if chunk == 1 else None)
+        received = await self._acknowledge.show(ref)
         if received.alert is None:
             raise Rejected("gone", "The content of this message was deleted when its time was over.")
         whole = msgspec.json.encode(received_alert(received))

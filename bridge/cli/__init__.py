@@ -28,6 +28,7 @@ _COMMANDS = {
     "folder": ("folder", "The shared folder of a system without an interface"),
     "profile": ("profile", "Mapping profiles: how alerts and another system's records become each other"),
     "token": ("token", "Access for other systems"),
+    "webhook": ("webhook", "Systems that are told of events"),
     "mailbox": ("mailbox", "Mailboxes for systems that poll MESH"),
     "user": ("user", "People who sign in to the pages"),
     "key": ("key", "This node's own keys"),

@@ -144,6 +144,10 @@ class Control:
         """The answer to a POST. Raises Problem for a refusal."""
         return settled(*self.request("POST", path, json, data, headers))
 
+    def patch(self, path: str, json: Any) -> Any:
+        """The answer to a PATCH. Raises Problem for a refusal."""
+        return settled(*self.request("PATCH", path, json))
+
     def delete(self, path: str) -> Any:
         """The answer to a DELETE. Raises Problem for a refusal."""
         return settled(*self.request("DELETE", path))

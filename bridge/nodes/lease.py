@@ -100,7 +100,7 @@ class Lease(Generic[T]):
         )
 
     async def hold(self, ref: str, holder: str, team: str | None, seconds: int) -> None:
-        """Hand one alert to a system, which may have it already.
+        """Hand one alert to a system, which may have it already, and record that it is seen.
 
         Raises Rejected `not-found`, `gone` once the team has acknowledged it, and `wrong-state` while another works on it.
         """
@@ -118,6 +118,7 @@ class Lease(Generic[T]):
                 raise Rejected("wrong-state", "Another system of your team works on this alert.", "Take the next one.")
             if row is None or row.holder != holder or row.until <= now:
                 await leases.give(tx, [seq], team, self._random(16).hex(), holder, now + seconds * 1000)
+            await self._seen(tx, items[-1:], holder)
 
     async def renew(self, lease: str, holder: str, seconds: int) -> tuple[datetime, int]:
         """Let what is still held last for `seconds` from now; until when, and how many. Raises Rejected `lease-over`."""

@@ -6,6 +6,7 @@ Prints a table, or with --json a document, of every figure with its bar. Exit st
 import argparse
 import asyncio
 import json
+import mailbox
 import os
 import platform
 import shutil
@@ -44,12 +45,23 @@ class Size:
     large: int
     turns: int
     floor_seconds: float
+    mailbox: int
 
 
 FULL = Size(
-    rounds=5, burst=4_000, http=1_500, idle=150, small=1_000, large=100_000, turns=150, floor_seconds=1.0
+    rounds=5,
+    burst=4_000,
+    http=1_500,
+    idle=150,
+    small=1_000,
+    large=100_000,
+    turns=150,
+    floor_seconds=1.0,
+    mailbox=1_000,
 )
-QUICK = Size(rounds=1, burst=128, http=32, idle=4, small=100, large=400, turns=5, floor_seconds=0.1)
+QUICK = Size(
+    rounds=1, burst=128, http=32, idle=4, small=100, large=400, turns=5, floor_seconds=0.1, mailbox=24
+)
 
 
 @dataclass(frozen=True)
@@ -255,6 +267,9 @@ def run(size: Size, directory: Path, parts: Sequence[str], progress: Progress) -
                 figures["Memory"] = list(memory(sender.process, receiver))
             finally:
                 sender.close()
+    if "mailbox" in parts:
+        rows = mailbox.measure(directory, size.mailbox, progress.say)
+        figures["Mailbox: poll, get, acknowledge"] = [Figure(*row) for row in rows]
     if "scale" in parts:
         figures["Many stored alerts"] = list(stored(directory, size, progress))
     progress.end()
@@ -305,7 +320,9 @@ def main(argv: Sequence[str], out: Callable[[str], None] = print) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="less of everything: whether it works, not how fast it is"
     )
-    parser.add_argument("--only", action="append", choices=PARTS, help="this part alone; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=(*PARTS, *APART), help="this part alone; may be repeated"
+    )
     parser.add_argument("--dir", type=Path, help="where the nodes are made; the disk that is measured")
     options = parser.parse_args(argv)
     on = machine()
@@ -322,6 +339,7 @@ def main(argv: Sequence[str], out: Callable[[str], None] = print) -> int:
 
 
 PARTS = ("throughput", "idle", "scale")
+APART = ("mailbox",)  # only when it is asked for: it installs what it is held against
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

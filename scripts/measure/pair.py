@@ -245,9 +245,10 @@ class Line:
     Every method raises OSError, EOFError or ValueError when the connection breaks or the answer is not understood.
     """
 
-    def __init__(self, place: Place, bearer: str) -> None:
+    def __init__(self, place: Place, bearer: str, *, plain: bool = False) -> None:
         self._place = place
         self._bearer = bearer
+        self._plain = plain
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -257,12 +258,12 @@ class Line:
         """One request: status and body."""
         if self._writer is None or self._reader is None:
             self._reader, self._writer = await asyncio.open_connection(
-                "127.0.0.1", self._place.port, ssl=tls()
+                "127.0.0.1", self._place.port, ssl=None if self._plain else tls()
             )
         head = [
             f"{method} {path} HTTP/1.1",
             f"Host: 127.0.0.1:{self._place.port}",
-            f"Authorization: Bearer {self._bearer}",
+            f"Authorization: {self.authorization()}",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             *(f"{name}: {value}" for name, value in (headers or {}).items()),
@@ -276,6 +277,10 @@ class Line:
             if line.lower().startswith(b"content-length")
         )
         return status, await self._reader.readexactly(length)
+
+    def authorization(self) -> str:
+        """What stands in the header of that name."""
+        return f"Bearer {self._bearer}"
 
     async def json(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
