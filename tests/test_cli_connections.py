@@ -98,6 +98,13 @@ def test_an_empty_list_says_what_to_do(
     assert "bridge" in told
 
 
+def test_a_node_without_a_certificate_of_its_own_says_so(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["key", "certificate", "--dir", str(place)]) == 2
+    assert "no certificate" in capsys.readouterr().err
+
+
 def test_secrets_alone_go_to_stdout(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         call(["webhook", "add", "--url", "https://case.example/in", "--label", "x", "--dir", str(place)]) == 0

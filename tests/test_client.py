@@ -4,16 +4,19 @@ import ast
 import asyncio
 import contextlib
 import inspect
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from api_desk import CANARY, Desk, Posted, desk, template
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,7 @@ from bridge.answers import Wanted
 from bridge.client import AsyncBridge, Bridge, asked
 from bridge.client.asked import Ask, Failure, Patience, Pause, Reply, conversation
 from bridge.client.stream import Reader
+from bridge.crypto.tls import make_certificate
 from bridge.crypto.webhooks import Secret, headers
 
 T = TypeVar("T")
@@ -492,6 +496,29 @@ async def test_a_node_that_is_away_is_said_to_be_and_nothing_hangs() -> None:
     async with AsyncBridge("http://127.0.0.1:9", "brg_live_x", patience=QUICK) as other:
         with pytest.raises(client.Unreachable):
             await other.whoami()
+
+
+async def test_a_node_with_its_own_certificate_is_trusted_by_its_file_alone(at: Desk, tmp_path: Path) -> None:
+    password = b"x" * 64
+    issued = make_certificate(["127.0.0.1"], datetime.now(UTC), 10, password=password)
+    (tmp_path / "node.pem").write_bytes(issued.certificate)
+    (tmp_path / "key.pem").write_bytes(issued.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "node.pem", tmp_path / "key.pem", password)
+    server = TestServer(at.node.application(at.node.bearer), host="127.0.0.1")
+    await server.start_server(ssl=context)
+    given = {**await connected(at), "url": str(server.make_url("/")), "patience": Patience(tries=1)}
+    assert given["url"].startswith("https://")
+    with Bridge(**given, ca_file=tmp_path / "node.pem") as bridge:
+        assert (await blocked(bridge.whoami)).node == at.node.settings.node.id
+    async with AsyncBridge(**given, ca_file=tmp_path / "node.pem") as other:
+        assert (await other.whoami()).node == at.node.settings.node.id
+    with Bridge(**given) as bridge, pytest.raises(client.Unreachable):
+        await blocked(bridge.whoami)
+    async with AsyncBridge(**given) as other:
+        with pytest.raises(client.Unreachable):
+            await other.whoami()
+    await server.close()
 
 
 # --- Live ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import click
 from bridge.cli import screen
 from bridge.cli.command import Group, State, certain, pass_state
 from bridge.cli.node import show_fingerprint
+from bridge.errors import Rejected
 
 
 @click.group(cls=Group)
@@ -20,6 +21,20 @@ def show(state: State) -> None:
     """Show this node's fingerprint, and its keys with their dates."""
     answer = state.node(offline=True).get("/control/keys")
     state.show(answer, lambda: _tell(answer))
+
+
+@key.command()
+@pass_state
+def certificate(state: State) -> None:
+    """Print this node's own TLS certificate, for systems that are to trust it: `bridge key certificate > node.pem`."""
+    found = state.node(offline=True).get("/control/keys").get("certificate")
+    if found is None:
+        raise Rejected(
+            "not-supported",
+            "This node has no certificate of its own.",
+            "Its settings name another under [listen], or a proxy has it.",
+        )
+    state.show({"certificate": found}, lambda: screen.out(str(found).rstrip()))
 
 
 @key.command()

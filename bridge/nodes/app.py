@@ -1150,6 +1150,9 @@ class Node:
             "fingerprint": {"words": " ".join(fingerprint.words), "digits": " ".join(fingerprint.digits)}
             if fingerprint
             else None,
+            "certificate": _secret(self.keystore, "tls-certificate").decode()
+            if self.settings.listen.tls == "own"
+            else None,
         }
 
     async def rotated(self, actor: str, identity: bool) -> dict[str, Any]:
