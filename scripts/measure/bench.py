@@ -6,7 +6,6 @@ Prints a table, or with --json a document, of every figure with its bar. Exit st
 import argparse
 import asyncio
 import json
-import mailbox
 import os
 import platform
 import shutil
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import floor
+import inboxes
 import pair
 import scale
 
@@ -268,7 +268,7 @@ def run(size: Size, directory: Path, parts: Sequence[str], progress: Progress) -
             finally:
                 sender.close()
     if "mailbox" in parts:
-        rows = mailbox.measure(directory, size.mailbox, progress.say)
+        rows = inboxes.measure(directory, size.mailbox, progress.say)
         figures["Mailbox: poll, get, acknowledge"] = [Figure(*row) for row in rows]
     if "scale" in parts:
         figures["Many stored alerts"] = list(stored(directory, size, progress))
