@@ -1011,6 +1011,7 @@ class Node:
                     telephone=contact.telephone,
                     desk=contact.desk or node.name,
                     url=node.url,
+                    languages=("en", "cy") if any(area.startswith("W") for area in node.areas) else ("en",),
                 ),
                 office=self._office(),
                 sign_in=self.sign_in,

@@ -1,6 +1,6 @@
 """Pages that anybody may read: help, the accessibility statement, how information is used."""
 
-from bridge.web.shell import Answer, Open, Page, Visit, page
+from bridge.web.shell import Answer, Open, Page, Redirect, Visit, local, page
 from bridge.web.texts import _
 
 
@@ -21,3 +21,12 @@ class Help:
     async def information(self, _visit: Visit) -> Answer:
         """What is kept, for how long, who sees it."""
         return Page("help/information.html", _("How information is used"))
+
+    @page("POST", "/language", needs=Open.EVERYBODY, summary="Choose in which language pages are")
+    async def language(self, visit: Visit) -> Answer:
+        """Remembered by the browser, for the languages that this node offers."""
+        form = await visit.form("language", "back")
+        chosen = form.choice("language", visit.shell.house.languages)
+        if chosen:
+            visit.speak(chosen)
+        return Redirect(local(form.value("back") or "/"))

@@ -28,7 +28,7 @@ from bridge.metrics import Metrics
 from bridge.nodes.sign_in import CODE, ENROL, FULL, SignIn, Visitor
 from bridge.web import look
 from bridge.web.forms import File, Form, checked
-from bridge.web.texts import _
+from bridge.web.texts import LANGUAGES, _, language
 
 log = structlog.get_logger()
 
@@ -162,6 +162,7 @@ class House:
     telephone: str
     desk: str
     url: str = ""
+    languages: tuple[str, ...] = ("en",)
 
 
 Badge = Callable[[Visitor], Awaitable[int]]
@@ -258,6 +259,10 @@ class Visit:
         if device:
             self.cookies["known"] = device
 
+    def speak(self, code: str) -> None:
+        """Let the browser remember in which language its pages are to be."""
+        self.cookies["language"] = code
+
     def end_session(self) -> None:
         """Take the session's cookie away."""
         self.cookies["session"] = None
@@ -296,6 +301,7 @@ class Shell:
             "session": f"{prefix}bridge-{house.node_id}",
             "anonymous": f"{prefix}bridge-form-{house.node_id}",
             "known": f"{prefix}bridge-known-{house.node_id}",
+            "language": f"{prefix}bridge-language-{house.node_id}",
         }
 
     # Into the application
@@ -391,6 +397,8 @@ class Shell:
         return guarded
 
     async def _visit(self, request: web.Request) -> Visit:
+        chosen = request.cookies.get(self._cookies["language"], "")
+        language.set(chosen if chosen in self.house.languages else self.house.languages[0])
         secret = request.cookies.get(self._cookies["session"], "")
         visitor = await self.sign_in.visitor(secret) if secret else None
         anonymous = request.cookies.get(self._cookies["anonymous"], "")
@@ -560,6 +568,8 @@ class Shell:
                 "idle": int(accounts.IDLE.total_seconds()),
                 "warn": int(accounts.WARN.total_seconds()),
                 "table": answer.table,
+                "language": language.get(),
+                "languages": [(code, LANGUAGES[code]) for code in self.house.languages],
             },
         )
         return self._answer(visit, _packed(visit.request, body, status))
@@ -622,7 +632,7 @@ class Shell:
         for name, value in HEADERS.items():
             response.headers[name] = value
         for kind, secret in visit.cookies.items():
-            age = int(accounts.KNOWN_DEVICE.total_seconds()) if kind == "known" else None
+            age = int(accounts.KNOWN_DEVICE.total_seconds()) if kind in {"known", "language"} else None
             response.set_cookie(
                 self._cookies[kind],
                 secret or "",

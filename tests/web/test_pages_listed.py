@@ -29,6 +29,7 @@ POST /away/back                        locked
 GET  /help                             everybody
 GET  /help/accessibility               everybody
 GET  /help/information                 everybody
+POST /language                         everybody
 GET  /send                             send
 POST /send                             send
 POST /send/draft                       send
