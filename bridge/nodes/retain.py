@@ -73,12 +73,12 @@ ASK_EVERY = 60.0
 """Seconds between two questions for partners' time while deleting is braked."""
 
 BATCH = 50
-LEAST_AT_ONCE, MOST_AT_ONCE = 25, 200
-UNIT = 0.012
+LEAST_AT_ONCE, MOST_AT_ONCE = 50, 200
+UNIT = 0.015
 """Seconds that one unit of deleting should take, for others' units wait as long: it deletes more or less to keep to it."""
 
 PAUSE = 0.002
-REST = 0.4
+REST = 0.25
 """How much of a unit's time belongs to everybody else before the next."""
 
 TURN = 5.0
