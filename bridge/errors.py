@@ -109,6 +109,7 @@ CODES: dict[str, Code] = {
     "not-found": Code("There is nothing by this name or reference.", 404, 1),
     "gone": Code("The content was deleted when its time was over.", 410, 1),
     "usage": Code("The request or the command is not complete or not consistent.", 422, 2),
+    "not-made": Code("A file could not be made in the format asked for.", 503, 4),
     "unmapped": Code("A mapping profile does not say what is to become of something.", 422, 2),
     "unauthenticated": Code("No valid token was given.", 401, 3),
     "forbidden": Code("The token or role does not allow this.", 403, 3),

@@ -327,3 +327,14 @@ async def test_formats_say_whether_they_are_ready(at: Desk) -> None:
         "xlsx": "xlsx",
         "pdf": "pdf",
     }
+
+
+async def test_an_evidence_file_of_a_received_alert_is_a_copy_too(at: Desk) -> None:
+    token = await at.token()
+    (ref,) = await at.arrive()
+    await at.node.export.noted(ref, "evidence", "somebody")
+    assert {each["format"] for each in await register(at, token)} == {"evidence"}
+    await ended(at, ref, "expired")
+    before = len(await register(at, token))
+    await at.node.export.noted(ref, "evidence", "somebody")
+    assert len(await register(at, token)) == before

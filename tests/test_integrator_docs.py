@@ -139,6 +139,7 @@ def after_formats(folder: Path, told: str) -> None:
     assert len(json.loads(folder.joinpath("asked.json").read_bytes())["items"]) == 1
     assert folder.joinpath("one.csv").stat().st_mode & 0o777 == 0o600
     assert '"state":"ended"' in told
+    assert "  evidence  " in told
     assert "<article>" in folder.joinpath("print-me.html").read_text()
 
 

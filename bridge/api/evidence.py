@@ -38,6 +38,7 @@ class EvidenceQuery(msgspec.Struct, frozen=True):
 
 
 OfTeam = Callable[[str, str | None, str | None], Awaitable[None]]
+Noted = Callable[[str, str, str, str | None], Awaitable[None]]
 """Raises Rejected `not-found` unless the alert, on that side or on all there are, is the team's."""
 
 
@@ -63,10 +64,11 @@ class Head:
 class Evidence:
     """Handlers for evidence files and the audit log."""
 
-    def __init__(self, prove: Prove, checkpoint: Checkpoint, of_team: OfTeam) -> None:
+    def __init__(self, prove: Prove, checkpoint: Checkpoint, of_team: OfTeam, noted: Noted) -> None:
         self._prove = prove
         self._checkpoint = checkpoint
         self._of_team = of_team
+        self._noted = noted
 
     @route(
         "GET", "/v1/evidence/{ref}", needs="alerts:read", summary="Everything that proves one alert, in one file",
@@ -80,6 +82,8 @@ class Evidence:
         ref = alerts.parse_reference(text) or text.lower()
         await self._of_team(ref, actor.team, side)
         made = await self._prove.export(ref, actor.name, side)
+        if side != "sent":
+            await self._noted(ref, "evidence", actor.name, actor.team)  # it holds the content while that is kept
         return web.Response(body=made, content_type="application/json")
 
     @route(

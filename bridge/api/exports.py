@@ -103,7 +103,7 @@ class Exports:
     @route(
         "GET", "/v1/inbox/{ref}/export", needs="alerts:read", summary="One alert received, as a file", query=ExportQuery,
         answers={200: Says(None, "The file. Its copy is in the register from now on.", MEDIA, FILE_HEADERS)},
-        problems=("not-found", "gone", "policy", "not-supported", "unmapped", "storage"),
+        problems=("not-found", "gone", "policy", "not-supported", "unmapped", "not-made", "storage"),
     )  # fmt: skip
     async def export_one(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """What the reader may not see is not in it. The file says until when it may be kept; so does `Bridge-Retain-Until`."""
@@ -130,7 +130,7 @@ class Exports:
     @route(
         "GET", "/v1/export", needs="alerts:read", summary="Alerts received, as one file", query=ManyQuery,
         answers={200: Says(None, "The file, of at most `limit` alerts in the order of arrival.", MEDIA, (*FILE_HEADERS, "Bridge-Next-Cursor"))},
-        problems=("not-found", "not-supported", "gone", "storage"),
+        problems=("not-found", "not-supported", "gone", "not-made", "storage"),
     )  # fmt: skip
     async def export_many(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Ask on with `Bridge-Next-Cursor` until it is empty. `Bridge-Left-Out` names what is not in the file, and why."""

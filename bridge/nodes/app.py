@@ -951,7 +951,7 @@ class Node:
             Reference(self.contract, self.settings.node.name),
             Peers(self.receive, self.enrol, self.enrol.own_signed, self.settings.limits.carrier_bytes),
             Head(self.checkpoint),
-            Evidence(self.prove, self.checkpoint, self._of_team),
+            Evidence(self.prove, self.checkpoint, self._of_team, self.export.noted),
             Health(self),
         ]
         if control:

@@ -25,7 +25,7 @@ from bridge.mapping.outward import Mapped, Note, Side
 from bridge.mapping.profile import Profile
 from bridge.mapping.shelf import Shelf
 from bridge.metrics import Metrics
-from bridge.storage import audit, copies
+from bridge.storage import audit, copies, inbox
 from bridge.storage.copies import Copied
 from bridge.storage.database import Database
 
@@ -298,6 +298,36 @@ class Export:
         for _ in rows:
             self._metrics.inc("bridge_copies_total", format=form)
         return tuple(row.id for row in rows)
+
+    async def noted(self, ref: str, form: str, actor: str, team: str | None = None) -> None:
+        """Enter a file that another part of the node made of a received alert, such as evidence, while its content is kept.
+
+        Raises Rejected `gone` when it was deleted meanwhile.
+        """
+        items = [item for item in await inbox.find(self._db, ref) if item.purged_at is None]
+        if not items:
+            return
+        at, item = millis(self._clock.now()), items[-1]
+        row = Copied(
+            self._random(8).hex(),
+            0,
+            item.alert_id,
+            item.reference,
+            at,
+            actor,
+            team,
+            form,
+            None,
+            0,
+            item.retain_until,
+        )
+        # If we stop here, nobody has the file; after it, the register knows a copy that nobody got, which is safe.
+        async with self._db.transaction() as tx:
+            if not await copies.add(tx, [row]):
+                raise Rejected(
+                    "gone", "The alert was deleted a moment ago, so no copy was made.", "Ask again."
+                )
+            await audit.append(tx, [Event("copy:made", actor, row.id, alert=row.alert_id, outcome=form)], at)
 
     # The register
 

@@ -44,6 +44,9 @@ AT_ONCE: Final = 50
 SETTLE_SECONDS: Final = 30
 """A file that cannot be read is refused only when it has not changed for so long: it may be on its way still."""
 
+MOST_WAITING: Final = 2000
+"""Files in `out` beyond which no more are put there."""
+
 HELD_AGAIN_MS: Final = 3600 * 1000
 REFUSED_DAYS: Final = 30
 _UNFINISHED: Final = (".tmp", ".part", ".partial", ".writing", ".crdownload")
@@ -167,7 +170,10 @@ class Folder:
 
     async def _put_out(self) -> None:
         now = millis(self._clock.now())
-        for seq, alert_id in await folder.fresh(self._db, self._set.team, now - HELD_AGAIN_MS, AT_ONCE):
+        if len(await folder.waiting(self._db)) >= MOST_WAITING:
+            return  # the system takes nothing: what is here is safer in the node
+        again = await folder.held(self._db, now - HELD_AGAIN_MS, AT_ONCE)
+        for seq, alert_id in [*again, *await folder.fresh(self._db, self._set.team, AT_ONCE)]:
             try:
                 made = await self._verbs.export(alert_id, self._set)
             except Rejected as error:
@@ -183,9 +189,13 @@ class Folder:
                 await folder.put(tx, Put(seq, alert_id, name, made.copy, None, now))
             # If we stop here, it is recorded and hidden: the next round gives it its name.
             await asyncio.to_thread(self._disk.reveal, "out", name)
+            if (seq, alert_id) in again:
+                await asyncio.to_thread(self._disk.remove, "receipts", f"{alert_id}.held.json")
 
     async def _hold(self, seq: int, alert_id: str, error: Rejected) -> None:
         if error.code == "gone":
+            async with self._db.transaction() as tx:
+                await folder.end(tx, seq, millis(self._clock.now()), "removed")
             return
         told = {
             "alert": alert_id,

@@ -26,16 +26,23 @@ class Put(NamedTuple):
 _PUT = ",".join(Put._fields)
 
 
-async def fresh(
-    db: Database | Transaction, team: str | None, again: int, limit: int
-) -> list[tuple[int, str]]:
-    """The oldest received alerts that are not in the folder: (number, id), with those held back before `again` (ms)."""
+async def fresh(db: Database | Transaction, team: str | None, limit: int) -> list[tuple[int, str]]:
+    """The oldest received alerts behind all that was in the folder, which nobody has taken over or closed: (number, id)."""
     rows = await db.fetch(
-        "select i.seq, i.alert_id from inbox i left join folder_out f on f.inbox_seq = i.seq"
-        " where i.state = 'received' and i.purged_at is null and i.withdrawn_at is null"
-        " and (f.inbox_seq is null or (f.name is null and f.at < ?))"
-        f"{' and i.functions like ?' if team else ''} order by i.seq limit ?",
-        (again, *((f"%,{team},%",) if team else ()), limit),
+        "select seq, alert_id from inbox where seq > (select coalesce(max(inbox_seq), 0) from folder_out)"
+        " and state in ('received', 'opened', 'taken') and purged_at is null and withdrawn_at is null"
+        f"{' and functions like ?' if team else ''} order by seq limit ?",
+        (*((f"%,{team},%",) if team else ()), limit),
+    )
+    return [(int(row[0]), str(row[1])) for row in rows]
+
+
+async def held(db: Database | Transaction, before: int, limit: int) -> list[tuple[int, str]]:
+    """What was held back last before a time (ms), oldest first: (number, id)."""
+    rows = await db.fetch(
+        "select inbox_seq, alert_id from folder_out where ended_at is null and name is null and at < ?"
+        " order by inbox_seq limit ?",
+        (before, limit),
     )
     return [(int(row[0]), str(row[1])) for row in rows]
 
@@ -52,7 +59,7 @@ async def put(tx: Transaction, row: Put) -> None:
 async def waiting(db: Database | Transaction) -> list[Put]:
     """The files that nobody has taken, as far as is known."""
     rows = await db.fetch(
-        f"select {_PUT} from folder_out where ended_at is null and name is not null order by inbox_seq limit 5000"
+        f"select {_PUT} from folder_out where ended_at is null and name is not null order by inbox_seq"
     )
     return [Put(*row) for row in rows]
 
