@@ -263,10 +263,13 @@ async def _size(place: pair.Place, token: str) -> int:
 
 
 def _with_mesh(place: pair.Place, port: int) -> None:
-    """The door for MESH in the node's settings."""
+    """The door for MESH in the node's settings, and as many requests a minute as anybody likes."""
     path = place.directory / config.FILE_NAME
     settings = config.Settings.read(path.read_text())
-    path.write_text(config.render(msgspec.structs.replace(settings, mesh=MeshSection(port=port))))
+    limits = msgspec.structs.replace(settings.limits, token_requests_per_minute=pair.RATE)
+    path.write_text(
+        config.render(msgspec.structs.replace(settings, mesh=MeshSection(port=port), limits=limits))
+    )
 
 
 def _mailbox(place: pair.Place) -> dict[str, Any]:
