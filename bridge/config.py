@@ -315,6 +315,9 @@ class ClockSection(Section, frozen=True):
     ] = 24.0
 
 
+SetRole = Literal["sender", "receiver", "receiver-lead", "auditor", "integration"]
+
+
 class SignIn(Section, frozen=True):
     """How people sign in. Systems use tokens; see `bridge token`."""
 
@@ -335,6 +338,18 @@ class SignIn(Section, frozen=True):
     key_file: Annotated[
         Text, Meta(description="Private key in PEM with which this node proves itself to it (private_key_jwt).")
     ] = ""
+    acr: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...],
+        Meta(max_length=10, description="How strongly people must have signed in there (acr values), any one of these; empty: any."),
+    ] = ()
+    roles_claim: Annotated[Text, Meta(description="Claim of its ID token that names a person's roles or groups.")] = "roles"
+    roles: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=200)], tuple[SetRole, ...]],
+        Meta(
+            description="What each of those may do here, for example { Duty-desk = [\"receiver\"] }; empty: roles are chosen here."
+            " Nobody becomes an administrator by it."
+        ),
+    ] = {}
 
 
 class Mail(Section, frozen=True):

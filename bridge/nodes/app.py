@@ -1057,6 +1057,9 @@ class Node:
             signs=bool(said.key_file),
             url=self.settings.node.url,
             now=self.clock.now,
+            acr=said.acr,
+            roles=said.roles,
+            roles_claim=said.roles_claim,
         )
 
     def _office(self) -> Office:

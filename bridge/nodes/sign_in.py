@@ -73,6 +73,10 @@ class Person(msgspec.Struct, frozen=True):
         return f"Person({self.id})"
 
 
+ADMINISTRATOR = "administrator"
+"""The one role that no organisation gives or takes: those who have it are chosen by each other."""
+
+
 class Visitor(msgspec.Struct, frozen=True):
     """Who makes a request, by a session in force. `stage` is `full` once every factor is given."""
 
@@ -615,8 +619,12 @@ class SignIn:
         async with self._db.transaction() as tx:
             await rows.use_passkey(tx, credential, counter, millis(self._clock.now()))
 
-    async def with_subject(self, issuer: str, subject: str, sign_in: str | None) -> Opened:
-        """Somebody whom the organisation's sign-in has proved.
+    async def with_subject(
+        self, issuer: str, subject: str, sign_in: str | None, roles: Sequence[str] | None = None
+    ) -> Opened:
+        """Somebody whom the organisation's sign-in has proved; with `roles`, what it says that they may do here.
+
+        What it says stands over what was chosen here, but for administrators: nobody becomes one, or ceases to be, by it.
 
         Known by `subject` from the second time on. The first time, an invited account with this verified `sign_in`
         is theirs. Raises Rejected `unauthenticated` when there is none: nobody gets an account by having a work
@@ -629,6 +637,7 @@ class SignIn:
             if row is not None and (row.subject is not None or row.state != INVITED):
                 row = None
             if row is not None:
+                self._by_organisation(row, roles)
                 row = row._replace(subject=tag, state=ACTIVE)
                 async with self._db.transaction() as tx:
                     await rows.save(tx, row)
@@ -642,7 +651,24 @@ class SignIn:
                 "Your organisation knows you, but you have no account here.",
                 "Ask an administrator of this node to invite you.",
             )
+        wanted = self._by_organisation(row, roles)
+        if wanted is not None and set(wanted) != set(_read(row.roles)) and row.state == ACTIVE:
+            await self.change_roles(row.id, wanted, _read(row.teams), "organisation")
         return await self.enter(row.id, "organisation")
+
+    def _by_organisation(self, row: rows.Account, roles: Sequence[str] | None) -> tuple[str, ...] | None:
+        """The roles of an account by the organisation's word; None where it is not asked. Raises Rejected `unauthenticated`."""
+        if roles is None:
+            return None
+        kept = [each for each in _read(row.roles) if each == ADMINISTRATOR]
+        wanted = tuple(dict.fromkeys([*kept, *(each for each in roles if each != ADMINISTRATOR)]))
+        if not wanted:
+            raise Rejected(
+                "unauthenticated",
+                "Your organisation has not given you a role here.",
+                "Ask whoever gives out roles in your organisation.",
+            )
+        return wanted
 
     # Small parts
 

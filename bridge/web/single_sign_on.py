@@ -8,7 +8,7 @@ Having an account there gives nobody one here: an administrator invites by the v
 import base64
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -64,6 +64,7 @@ class Proof(msgspec.Struct, frozen=True):
     azp: str = ""
     email: str = ""
     email_verified: bool = False
+    acr: str = ""
 
     def __repr__(self) -> str:
         return "Proof()"
@@ -99,6 +100,9 @@ class Organisation:
         url: str,
         now: Callable[[], datetime],
         ask: Fetch = fetch,
+        acr: Sequence[str] = (),
+        roles: Mapping[str, Sequence[str]] | None = None,
+        roles_claim: str = "roles",
     ) -> None:
         try:
             import joserfc  # noqa: F401
@@ -115,6 +119,9 @@ class Organisation:
         self._url = url.rstrip("/")
         self._now = now
         self._ask = ask
+        self._acr = tuple(acr)
+        self._roles = dict(roles or {})
+        self._claim = roles_claim
         self._asked = Challenges(now)
         self._known: tuple[datetime, Provider] | None = None
 
@@ -136,6 +143,8 @@ class Organisation:
             "code_challenge": _b64(hashlib.sha256(verifier.encode()).digest()),
             "code_challenge_method": "S256",
         }
+        if self._acr:
+            asked["acr_values"] = " ".join(self._acr)
         joint = "&" if urlsplit(provider.authorization_endpoint).query else "?"
         address = f"{provider.authorization_endpoint}{joint}{urlencode(asked)}"
         return web.Response(status=303, headers={"Location": address})
@@ -152,11 +161,25 @@ class Organisation:
                 "unauthenticated", "Your organisation's sign-in did not let you in.", "Try again, or ask its help desk."
             )
         provider = await self._provider()
-        proof = await self._proof(provider, await self._exchange(provider, code, verifier), nonce)
+        proof, claims = await self._proof(provider, await self._exchange(provider, code, verifier), nonce)
+        if self._acr and proof.acr not in self._acr:
+            raise Rejected(
+                "unauthenticated",
+                "You did not sign in strongly enough at your organisation for this service.",
+                "Sign in there again with your second factor or smartcard.",
+            )
         email = proof.email if proof.email_verified else None
-        opened = await self._sign_in.with_subject(self._issuer, proof.sub, email)
+        opened = await self._sign_in.with_subject(self._issuer, proof.sub, email, self._given(claims))
         visit.start_session(opened.secret, self._sign_in.device(opened.account))
         return Redirect(way)
+
+    def _given(self, claims: Mapping[str, Any]) -> list[str] | None:
+        """The roles here that the organisation's claim stands for; None where it is not asked."""
+        if not self._roles:
+            return None
+        named = claims.get(self._claim, [])
+        named = [named] if isinstance(named, str) else named if isinstance(named, list) else []
+        return [role for each in named if isinstance(each, str) for role in self._roles.get(each, ())]
 
     async def _provider(self) -> Provider:
         now = self._now()
@@ -216,8 +239,8 @@ class Organisation:
             return jwt.encode({"alg": alg}, claims, key, algorithms=[alg])
         raise Misconfigured("The key of sign_in.key_file cannot be used.", "Give an EC, RSA or Ed25519 key in PEM.")
 
-    async def _proof(self, provider: Provider, token: str, nonce: str) -> Proof:
-        """The ID token's claims, every one of them checked. Raises Rejected `unauthenticated`."""
+    async def _proof(self, provider: Provider, token: str, nonce: str) -> tuple[Proof, dict[str, Any]]:
+        """The ID token's claims, every one of them checked, and all of them as they came. Raises Rejected `unauthenticated`."""
         from joserfc import jws
         from joserfc.errors import JoseError
         from joserfc.jwk import KeySet
@@ -229,6 +252,7 @@ class Organisation:
             keys = KeySet.import_key_set(_decoded(body, dict[str, Any]))  # type: ignore[arg-type]  # it checks them itself
             signed = jws.deserialize_compact(token, keys, algorithms=ALGORITHMS)
             proof = msgspec.json.decode(signed.payload, type=Proof)
+            claims = msgspec.json.decode(signed.payload, type=dict[str, Any])
         except (JoseError, ValueError, TypeError, KeyError, msgspec.MsgspecError):
             raise _no() from None
         now = self._now().timestamp()
@@ -244,7 +268,7 @@ class Organisation:
             or proof.iat > now + LEEWAY.total_seconds()
         ):
             raise _no()
-        return proof
+        return proof, claims
 
 
 T = TypeVar("T")

@@ -97,8 +97,8 @@ async def mock() -> AsyncIterator[Mock]:
 
 
 @asynccontextmanager
-async def node_with(mock: Mock, quarry: Quarry, at: Path) -> AsyncIterator[House]:
-    said = SignIn(organisation="Kent County Council", issuer=mock.issuer, client_id=CLIENT, secret_file="oidc")  # noqa: S106  the name of a file
+async def node_with(mock: Mock, quarry: Quarry, at: Path, **more: Any) -> AsyncIterator[House]:
+    said = SignIn(organisation="Kent County Council", issuer=mock.issuer, client_id=CLIENT, secret_file="oidc", **more)  # noqa: S106  the name of a file
     settings = msgspec.structs.replace(KENT, sign_in=said)
     await quarry.copy(KENT, at)
     (at / "oidc").write_text(SECRET)
@@ -199,3 +199,37 @@ async def test_a_private_key_proves_the_node_to_its_provider() -> None:
         )  # fmt: skip
         told = jwt.decode(made._assertion("https://idp.example/token"), key, algorithms=[alg])
         assert (told.claims["iss"], told.claims["sub"], told.claims["aud"]) == (CLIENT, CLIENT, "https://idp.example/token")
+
+
+async def test_how_strongly_somebody_signed_in_there_is_asked_and_checked(mock: Mock, quarry: Quarry, tmp_path: Path) -> None:
+    async with node_with(mock, quarry, tmp_path / "kent", acr=("urn:strong", "urn:card")) as house:
+        await house.node.sign_in.invite("Rae Receiver", "rae@kent.example", ["receiver"], [], "operator")
+        someone = house.stranger()
+        for weak in ({}, {"acr": "urn:weak"}, {"acr": "URN:STRONG"}):
+            mock.claims = {"sub": "rae-1", "email": "Rae@kent.example", "email_verified": True, **weak}
+            assert "not sign in strongly enough" in (await arrive(house, mock, someone)).words
+        mock.claims["acr"] = "urn:card"
+        assert (await arrive(house, mock, someone)).url == "/account"
+        gone = await someone._ask("GET", "/sign-in/organisation", follow=False)
+        assert "acr_values=urn%3Astrong+urn%3Acard" in gone.headers["Location"]
+
+
+async def test_roles_come_with_the_claim_each_time_but_nobody_is_made_an_administrator(
+    mock: Mock, quarry: Quarry, tmp_path: Path
+) -> None:
+    given = {"Duty desk": ("receiver",), "Leads": ("receiver", "receiver-lead")}
+    async with node_with(mock, quarry, tmp_path / "kent", roles=given, roles_claim="groups") as house:
+        sign_in = house.node.sign_in
+        person, _secret = await sign_in.invite("Rae Receiver", "rae@kent.example", ["sender"], ["MASH"], "operator")
+        for groups in ([], ["Others"], "administrator", [{"x": 1}], None):
+            mock.claims["groups"] = groups
+            assert "has not given you a role" in (await arrive(house, mock, house.stranger())).words
+        assert (await sign_in.person(person.id)).state == "invited"
+        for groups, roles in ((["Duty desk"], {"receiver"}), (["Leads", "Others"], {"receiver", "receiver-lead"}), ("Duty desk", {"receiver"})):
+            mock.claims["groups"] = groups
+            assert (await arrive(house, mock, house.stranger())).url == "/account"
+            found = await sign_in.person(person.id)
+            assert (set(found.roles), found.teams) == (roles, ("MASH",))
+        await sign_in.change_roles(person.id, ["administrator"], [], "operator")
+        assert (await arrive(house, mock, house.stranger())).url == "/account"
+        assert set((await sign_in.person(person.id)).roles) == {"administrator", "receiver"}

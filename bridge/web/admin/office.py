@@ -58,6 +58,6 @@ async def called(sign_in: SignIn) -> Callable[[str], str]:
             return _("a connected system")
         if actor.startswith("admin:"):
             return _("an administrator at the command line (%(known)s)", known=actor.removeprefix("admin:"))
-        return {"node": _("this node"), "operator": _("the command line")}.get(actor, actor)
+        return {"node": _("this node"), "operator": _("the command line"), "organisation": _("the organisation's sign-in")}.get(actor, actor)
 
     return name
