@@ -341,7 +341,12 @@ def _need(want: alerts.Want, alert: Alert, home: CarriedHome, gazetteer: Gazette
         return routing.Need(want.function, home.code, want.why, home.because or "")
     code = (alert.event.place.district if alert.event.place else None) if want.area == "place" else want.area
     if code is None or gazetteer.successor(code, on) is None:
-        raise _not_found("/event/place/district" if want.area == "place" else "/recipients")
+        raise Rejected(
+            "area-not-found",
+            "No area is known by what was given for a recipient.",
+            "Give a recipient's area as home, as place with the district of the event, or as the code of a current area.",
+            pointer="/event/place/district" if want.area == "place" else "/recipients",
+        )
     return routing.Need(want.function, code, want.why)
 
 

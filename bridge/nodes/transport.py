@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bridge.crypto.tls import spki_pin
-from bridge.errors import Unavailable
+from bridge.errors import Misconfigured, Unavailable
 
 ANSWER_LIMIT = 1024 * 1024
 UNHEARD_MS = 4_000  # a connection on which nothing we sent was acknowledged for so long is dead
@@ -276,7 +276,7 @@ class Poster:
         self._timeout = aiohttp.ClientTimeout(total=total_seconds, sock_connect=5)
         self._networks = [ipaddress.ip_network(each) for each in networks]
         self._allow_loopback = allow_loopback
-        self._ca_file = ca_file
+        self._authority = None if ca_file is None else _trusted(ca_file)
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
@@ -314,7 +314,7 @@ class Poster:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            context = ssl.create_default_context(cafile=self._ca_file)
+            context = self._authority or _trusted(None)
             connector = aiohttp.TCPConnector(
                 ssl=context, limit_per_host=4, keepalive_timeout=4, socket_factory=self._guard
             )
@@ -353,8 +353,18 @@ def _patience(headers: Mapping[str, str]) -> int | None:
         return None
 
 
+def _trusted(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError:  # ssl.SSLError is one
+        raise Misconfigured(
+            "A file of certificate authorities cannot be read.",
+            "Check each ca_file in node.toml: a PEM file that the node's user may read.",
+        ) from None
+
+
 def _authority(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+    context = _trusted(ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context
 

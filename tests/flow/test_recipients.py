@@ -225,6 +225,27 @@ async def test_what_may_not_be_sent_is_refused_at_entry_and_leaves_nothing(
     assert await county.audited("luton-jcp", "alert:sent") == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"home": {"raw_text": "Nowhere in Particular"}}, "/home/raw_text"),
+        ({"recipients": [{"function": "MASH", "area": "E99999999"}]}, "/recipients"),
+        (
+            {"event": {"place": {"district": "E99999999"}}, "recipients": [{"function": "MASH", "area": "place"}]},
+            "/event/place/district",
+        ),
+    ],
+    ids=["home", "a recipient's", "the place"],
+)
+async def test_an_area_that_is_not_known_is_named_by_where_it_was_given(
+    county: County, changes: dict[str, Any], pointer: str
+) -> None:
+    await county.add("luton-jcp", "luton-mash")
+    with pytest.raises(Rejected) as refused:
+        await county.send("luton-jcp", alert(**changes))
+    assert (refused.value.code, refused.value.facts["pointer"]) == ("area-not-found", pointer)
+
+
 async def test_what_a_recipient_does_comes_back_step_by_step(county: County) -> None:
     await county.add("luton-jcp", "luton-mash")
     sent = await county.send("luton-jcp", alert())

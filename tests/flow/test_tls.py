@@ -15,9 +15,9 @@ from county import StandingClock, Templates, alert, own
 
 from bridge import registry
 from bridge.config import DatabaseSection, Delivery, Listen, Settings
-from bridge.errors import Unavailable
+from bridge.errors import Misconfigured, Unavailable
 from bridge.nodes.app import Node, working
-from bridge.nodes.transport import Endpoint, Transport
+from bridge.nodes.transport import Endpoint, Poster, Transport
 
 JCP, MASH = "luton-jcp", "luton-mash"
 
@@ -155,3 +155,15 @@ async def test_nothing_older_than_tls_1_3_is_spoken(street: Street) -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientConnectorError):
                 await session.get(street.settings[MASH].node.url + "/healthz", ssl=old)
+
+
+@pytest.mark.parametrize("client", [Transport, Poster])
+@pytest.mark.parametrize("content", [None, b"not a certificate"], ids=["missing", "no certificate"])
+async def test_a_file_of_authorities_that_cannot_be_read_is_said_at_the_start(
+    client: type[Transport | Poster], content: bytes | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Misconfigured, match="certificate authorities"):
+        client(ca_file=str(file), total_seconds=1)
