@@ -121,7 +121,7 @@ class Mailboxes:
         self._kids[mailbox.id] = row.kid
 
     async def create(
-        self, name: str, label: str, team: str | None, sends: bool, admin: str
+        self, name: str, label: str, team: str | None, sends: bool, by: str
     ) -> dict[str, Any]:
         """Make a mailbox; the answer alone holds its password and shared key. Raises Rejected `usage`, `conflict`."""
         mailbox_id = name.strip().upper()
@@ -151,7 +151,7 @@ class Mailboxes:
         await self._keystore.add_keys(row)
         self._keep(row)
         async with self._db.transaction() as tx:
-            await audit.append(tx, [Event("mailbox:created", admin, mailbox_id)], millis(now))
+            await audit.append(tx, [Event("mailbox:created", by, mailbox_id)], millis(now))
         return {**_shown(made, now), "password": made.password, "shared_key": made.shared_key}
 
     def every(self) -> list[dict[str, Any]]:
@@ -162,14 +162,14 @@ class Mailboxes:
         row = self._keystore.key(self._kids[name])
         return None if row is None else row.not_before
 
-    async def remove(self, name: str, admin: str) -> None:
+    async def remove(self, name: str, by: str) -> None:
         """End a mailbox at once. Raises Rejected `not-found`."""
         mailbox_id = name.upper()
         if self._kept.pop(mailbox_id, None) is None:
             raise Rejected("not-found", "There is no such mailbox.")
         await self._keystore.destroy_key(self._kids.pop(mailbox_id))
         async with self._db.transaction() as tx:
-            await audit.append(tx, [Event("mailbox:removed", admin, mailbox_id)], millis(self._clock.now()))
+            await audit.append(tx, [Event("mailbox:removed", by, mailbox_id)], millis(self._clock.now()))
 
     def actor(self, mailbox: str, header: str, request: str) -> Actor:
         """Who asks for a mailbox with this header. Raises Rejected `unauthenticated`.

@@ -163,8 +163,12 @@ async def test_an_alert_on_its_way_that_is_withdrawn_is_sent_no_more(county: Cou
     done = await county.send(JCP, alert())
     other = await county.send(JCP, alert())
     await county.sleep(seconds=30)
+    database = county[JCP].database
+    carried = await database.fetch("select envelope_id from messages where alert_id = ?", (done.id,))
+    sealed = "select sealed from envelopes where id = ?"
+    assert (await database.fetch(sealed, carried[0]))[0][0] is not None
     await withdraw(county, done.id)
-    assert (await county[JCP].database.fetch("select count(*) from envelopes where sealed is not null"))[0][0] <= 1
+    assert (await database.fetch(sealed, carried[0]))[0][0] is None
     county.wire.mend()
     await county.settle()
     assert await county.inbox(MASH) == [other.id]

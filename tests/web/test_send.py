@@ -74,7 +74,7 @@ async def test_an_alert_goes_from_the_form_by_the_check_to_receipts(street: Stre
     await said(worker, ref, "Croydon safeguarding hub: Delivered")
     await street.hub.node.acknowledge.take(ref, "person:desk")
     words = await said(worker, ref, "Croydon safeguarding hub: Being worked on")
-    assert "waiting for the team to close it with an outcome" in words
+    words = await said(worker, ref, "waiting for the team to close it with an outcome")
     assert (await worker.get("/send")).text.count("Offered three claimants") == 0
 
 
