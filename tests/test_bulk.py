@@ -15,7 +15,7 @@ from typing import Any
 import pyrage
 import pytest
 from api_desk import Desk, desk, template
-from test_canary import request
+from test_canary import found_in, request
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts" / "measure"))
@@ -190,6 +190,40 @@ async def test_a_system_sends_one_alert_in_its_own_words(at: Desk) -> None:
     status, problem, _ = await at.ask("POST", path, token, json={**record, "Risk": "Blue"})
     assert (status, problem["code"], problem["errors"][0]["pointer"]) == (422, "unmapped", "/Risk")
     assert (await at.ask("POST", "/v1/alerts?profile=x&colour=red", token, json=record))[1]["code"] == "usage"
+
+
+async def test_no_word_of_a_record_or_a_copy_is_in_a_file_of_the_node_a_log_or_a_refusal(
+    at: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    word = "Zxqvkestrel"
+    token = await at.token()
+    said = INCIDENTS.replace(b"Ayaan", word.encode()).replace(b";Red;", f";{word};".encode())
+    told = [await bulk(at, token, said), await bulk(at, token, said.replace(b"every night", word.encode()))]
+    (ref,) = await at.arrive(name=f"{word} Moor")
+    for query in (
+        "format=csv",
+        "format=html",
+        "profile=northborough-children",
+        f"format={word}",
+        f"profile={word}",
+        f"{word}=1",
+    ):
+        status, body, headers = await at.ask("GET", f"/v1/inbox/{ref}/export?{query}", token)
+        told += [] if status == 200 else [body]
+        assert word not in str(headers)
+    for data in (b"\xff" + said, f'"{word}'.encode(), f"{word},{word}\n".encode()):
+        status, problem, _ = await at.ask("POST", BULK, token, data=data, headers=CSV)
+        told.append(problem)
+    _, calls, _ = await at.ask("GET", "/v1/calls", token)
+    _, copies, _ = await at.ask("GET", "/v1/copies", token)
+    await at.node.meter.flush()
+    assert len(copies["items"]) == 3
+    assert found_in(json.dumps([told, calls, copies]).encode(), word) == []
+    for path in at.node.directory.rglob("*"):
+        if path.is_file():
+            assert found_in(path.read_bytes(), word) == [], path.name
+    logged = capfd.readouterr()
+    assert found_in((logged.out + logged.err).encode(), word) == []
 
 
 # --- Out, under a profile --------------------------------------------------------------------------------------

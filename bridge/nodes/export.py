@@ -169,12 +169,17 @@ class Export:
         profile has no place for.
         """
         shape = self._shape(form, profile)
+        copy = await self._fit(ref, shape, actor, team, consulted)
+        return await self._made([copy], shape, actor, team, consulted, copy.reference)
+
+    async def _fit(self, ref: str, shape: Shape, actor: str, team: str | None, consulted: bool) -> Copy:
+        """A copy that may be given out in this form. Raises Rejected for one that may not, or does not map."""
         copy = await self._copy(ref, actor, team)
         if not consulted:
             must_consult(copy)
         if shape.profile is not None:
             must_map(outward.mapped(shape.profile, copy))
-        return await self._made([copy], shape, actor, team, consulted, copy.reference)
+        return copy
 
     async def preview(self, ref: str, profile: str, actor: str, *, team: str | None = None) -> Preview:
         """What a profile would make of one alert, side by side with what it is made of. No copy is made of it."""
@@ -231,11 +236,7 @@ class Export:
         left: list[tuple[str, str]] = []
         for ref in refs:
             try:
-                copy = await self._copy(ref, actor, team)
-                if not consulted:
-                    must_consult(copy)
-                if shape.profile is not None:
-                    must_map(outward.mapped(shape.profile, copy))
+                copy = await self._fit(ref, shape, actor, team, consulted)
             except Rejected as error:
                 left.append((str(error.facts.get("reference", ref)), error.code))
                 continue
