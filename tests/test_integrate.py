@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from bridge.client import Bridge, Unreachable, asked
+from bridge.client import Bridge, Problem, Unreachable, asked
 from bridge.client.asked import Patience
 from bridge.demo.stage import free_ports
 
@@ -90,6 +90,11 @@ def sandbox() -> Iterator[Started]:
     started = Started("--alerts", "0")
     yield started
     started.end()
+
+
+@pytest.fixture(autouse=True)
+def mended(sandbox: Started) -> None:
+    sandbox.control("DELETE", "/faults")
 
 
 @pytest.fixture
@@ -223,9 +228,9 @@ def test_mesh_client_collects_and_sends(fresh: Started, tmp_path: Path) -> None:
     assert (said.count("stored BR-"), said.splitlines()[-1] in {"accepted", "acknowledged"}) == (2, True)
 
 
-def test_the_control_does_what_the_page_says(fresh: Started, tmp_path: Path) -> None:
+def test_the_control_does_what_the_page_says(sandbox: Started, tmp_path: Path) -> None:
     (text,) = blocks("bash", "SANDBOX_CONTROL")
-    said = [json.loads(line) for line in shell(fresh, text, tmp_path).splitlines()]
+    said = [json.loads(line) for line in shell(sandbox, text, tmp_path).splitlines()]
     assert said[0]["faults"]["partner"] == "down"
     assert said[1]["faults"]["api"] == "slow"
     assert len(said[2]["sent"]) == 2
@@ -250,17 +255,18 @@ def test_every_request_of_the_other_languages_is_found() -> None:
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=[f"{each[0]} {each[2]}" for each in REQUESTS])
 def test_a_request_shown_in_another_language_is_one_that_the_node_takes(
-    fresh: Started, request_: tuple[str, ...]
+    sandbox: Started, request_: tuple[str, ...]
 ) -> None:
     _, method, path, kind, body = request_
     if "/ack" in path:
-        arrived(fresh, 1)
-        with fresh.client() as client:
+        arrived(sandbox, 1)
+        with sandbox.client() as client:
             leased = {"lease": client.ask(asked.lease(1, 60, 0)).lease}
         path = re.sub(r"\$\(\$found\.lease\)|\{lease\}", str(leased["lease"]), path)
-    headers = {"Authorization": f"Bearer {fresh.facts['token']}", "Content-Type": kind}
+    headers = {"Authorization": f"Bearer {sandbox.facts['token']}", "Content-Type": kind}
     body = body.replace('"wait": 25', '"wait": 0')
-    wanted = urllib.request.Request(fresh.facts["url"] + path, body.encode(), headers, method=method.upper())  # noqa: S310  ours
+    url = sandbox.facts["url"] + path
+    wanted = urllib.request.Request(url, body.encode(), headers, method=method.upper())  # noqa: S310  our own address
     with urllib.request.urlopen(wanted, timeout=30) as answer:  # noqa: S310  as above
         assert answer.status in {200, 202}
 
@@ -291,7 +297,11 @@ def test_it_starts_within_seconds_and_ends_at_once_leaving_nothing(tmp_path: Pat
     try:
         started = Started("--fault", "api=refuses")
         try:
-            with started.client() as client, pytest.raises(Exception, match="told to refuse"):
+            given = (started.facts["url"], started.facts["token"])
+            with (
+                Bridge(*given, patience=Patience(tries=1)) as client,
+                pytest.raises(Problem, match="told to refuse"),
+            ):
                 client.whoami()
         finally:
             status, said = started.end()
@@ -329,19 +339,21 @@ def test_a_partner_that_refuses_does_so_signed(fresh: Started) -> None:
 
 
 @pytest.mark.parametrize("fault", ["garbles", "down", "refuses"])
-def test_what_the_line_does_to_an_answer_does_not_send_an_alert_twice(fresh: Started, fault: str) -> None:
+def test_what_the_line_does_to_an_answer_does_not_send_an_alert_twice(sandbox: Started, fault: str) -> None:
     alert = {"v": 1, "subjects": [{"names": [{"text": "Sam Example"}]}], "home": {"district": "E07000116"}, "event": {"kinds": ["criminal_exploitation"], "narrative": "Seen."}}  # fmt: skip
-    fresh.control("PUT", "/faults/api", {"fault": fault})
+    with sandbox.client() as client:
+        before = len(list(client.sent_alerts()))
+    sandbox.control("PUT", "/faults/api", {"fault": fault})
     pauses = []
 
     def mended(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 2:
-            fresh.control("DELETE", "/faults")
+            sandbox.control("DELETE", "/faults")
 
-    with fresh.client(sleep=mended) as client:
+    with sandbox.client(sleep=mended) as client:
         client.send(alert)
-        assert len(list(client.sent_alerts())) == 1
+        assert len(list(client.sent_alerts())) == before + 1
     assert len(pauses) >= 2
 
 
@@ -361,10 +373,10 @@ def test_a_slow_one_is_slow_and_one_that_stays_away_is_said_to_be(fresh: Started
     [("PUT", "/faults/moon", {"fault": "down"}, 404), ("PUT", "/faults/api", {"fault": "x"}, 422), ("POST", "/alerts?count=0", None, 422), ("PUT", "/faults/api", {"down": 1}, 400)],
 )  # fmt: skip
 def test_a_wrong_word_to_the_control_is_refused_in_our_form(
-    fresh: Started, method: str, path: str, body: Any, status: int
+    sandbox: Started, method: str, path: str, body: Any, status: int
 ) -> None:
     with pytest.raises(urllib.error.HTTPError) as raised:
-        fresh.control(method, path, body)
+        sandbox.control(method, path, body)
     with raised.value as answer:
         assert (answer.code, answer.headers["Content-Type"]) == (status, "application/problem+json")
 

@@ -146,7 +146,7 @@ class Pair:
                     await nodes[host].enrol.approve(
                         partner.node_id, admin, fingerprints[guest], areas=AREAS[guest], functions=FUNCTIONS
                     )
-            scopes = [each for each in SCOPES if each not in {"partners:admin", "audit:read", "metrics:read"}]
+            scopes = [each for each in SCOPES if each not in {"partners:admin", "metrics:read"}]
             token = await nodes[AREA].admit.create("sandbox", scopes, 365, ADMINISTRATORS[0])
             mailbox = await nodes[AREA].mailboxes.create(MAILBOX, "sandbox", None, True, ADMINISTRATORS[0])
             self.secrets = Secrets(token["token"], mailbox["password"], mailbox["shared_key"])
