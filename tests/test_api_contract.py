@@ -49,11 +49,15 @@ def walk(value: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_contract_is_the_one_that_was_agreed(document: dict[str, Any]) -> None:
     made = msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
-    assert made == GOLDEN.read_bytes(), "The contract changed: if that is meant, run scripts/contract and look at the diff."
+    assert made == GOLDEN.read_bytes(), (
+        "The contract changed: if that is meant, run scripts/contract and look at the diff."
+    )
 
 
 def test_every_route_for_systems_says_what_it_takes_and_answers() -> None:
-    silent = [f"{each.method} {each.path}" for each in routes() if each.path.startswith("/v1/") and not each.public]
+    silent = [
+        f"{each.method} {each.path}" for each in routes() if each.path.startswith("/v1/") and not each.public
+    ]
     assert silent == []
 
 
@@ -83,6 +87,24 @@ def test_every_pattern_is_one_that_javascript_reads(document: dict[str, Any]) ->
 def test_a_time_is_always_called_a_time(document: dict[str, Any]) -> None:
     entry = document["components"]["schemas"]["Entry"]["properties"]
     assert entry["received"]["format"] == entry["kept_until"]["format"] == "date-time"
+    event = document["components"]["schemas"]["WebhookEvent"]["properties"]
+    assert event["timestamp"]["format"] == "date-time"
+
+
+def test_the_contract_says_nothing_of_modules_and_no_two_structures_share_a_name(
+    document: dict[str, Any],
+) -> None:
+    names = list(document["components"]["schemas"])
+    assert not [each for each in names if "." in each]
+    titles = [each.get("title") for each in document["components"]["schemas"].values()]
+    assert sorted(names) == sorted(str(each) for each in titles)
+    kinds = [
+        kind
+        for each in routes()
+        for kind in (each.body, *(says.kind for says in each.answers.values()))
+        if kind
+    ]
+    assert not set(openapi.NAMES.values()) & {each.__name__ for each in openapi._structs(kinds).values()}
 
 
 def test_who_may_ask_stands_at_every_operation(document: dict[str, Any]) -> None:
@@ -111,7 +133,9 @@ class Outline(html.parser.HTMLParser):
             self.headings.append(int(tag[1]))
         self.ids += [said["id"] or ""] if "id" in said else []
         self.links += [said["href"] or ""] if tag == "a" else []
-        self.fetched += [said[name] or "" for name in ("src", "href") if tag in {"script", "link", "img"} and name in said]
+        self.fetched += [
+            said[name] or "" for name in ("src", "href") if tag in {"script", "link", "img"} and name in said
+        ]
         self.tables += tag == "table"
         self.captions += tag == "caption"
         assert "style" not in said
@@ -127,7 +151,9 @@ def outline(document: dict[str, Any]) -> Outline:
 
 def test_the_plain_page_has_one_title_and_no_heading_is_skipped(outline: Outline) -> None:
     assert outline.headings.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False))
+    assert all(
+        after - before <= 1 for before, after in zip(outline.headings, outline.headings[1:], strict=False)
+    )
 
 
 def test_every_link_inside_the_plain_page_leads_somewhere(outline: Outline) -> None:

@@ -65,6 +65,16 @@ PARAMETERS: Final = {
     "code": "Code of a problem.",
 }
 
+NAMES: Final = {
+    "bridge.alerts.Recipient": "RecipientWanted",
+    "bridge.answers.Leg": "SentLeg",
+    "bridge.answers.Recipient": "RecipientStatus",
+    "bridge.answers.Told": "Delivery",
+    "bridge.events.Told": "WebhookEvent",
+    "bridge.routing.Leg": "RouteLeg",
+}
+"""What structures of the same name are called in the contract, which says nothing of modules."""
+
 GROUPS: Final = {
     "alerts": ("Sending", "Alerts sent from here, and what became of them."),
     "inbox": ("Receiving", "Alerts received, and what is done with them."),
@@ -150,7 +160,9 @@ def _schemas(routes: Iterable[Route]) -> _Schemas:
         tidied = _tidy(components[name])
         if name in structs:
             _say_times(structs[name], tidied)
-        found[name] = tidied
+        if name in NAMES:
+            tidied["title"] = NAMES[name]
+        found[NAMES.get(name, name)] = tidied
     by_type = {kind: _tidy(schema) for kind, schema in zip(unique, schemas, strict=True)}
     for each in routes:  # queries are given as parameters, never as a body
         if each.query is not None:
@@ -165,6 +177,9 @@ def _tidy(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     made = {key: _tidy(value) for key, value in schema.items()}
+    if isinstance(made.get("$ref"), str):
+        head, _, name = made["$ref"].rpartition("/")
+        made["$ref"] = f"{head}/{NAMES.get(name, name)}"
     if isinstance(made.get("pattern"), str):
         made["pattern"] = made["pattern"].replace(r"\Z", "$")
     elif made.get("type") == "string" and not {"format", "enum", "const"} & made.keys():
@@ -175,14 +190,16 @@ def _tidy(schema: Any) -> Any:
 
 
 def _structs(kinds: Iterable[Any]) -> dict[str, type[msgspec.Struct]]:
-    """Every struct that these types consist of, by name."""
+    """Every struct that these types consist of, by its name, and by that with its module where several share it."""
     found: dict[str, type[msgspec.Struct]] = {}
     waiting = list(kinds)
     while waiting:
         kind = waiting.pop()
         waiting += [each for each in get_args(kind) if each is not Ellipsis]
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__name__ not in found:
-            found[kind.__name__] = kind
+        whole = f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else ""
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and whole not in found:
+            found[whole] = kind
+            found.setdefault(kind.__name__, kind)
             waiting += get_type_hints(kind).values()
     return found
 
