@@ -1,9 +1,10 @@
 """Which areas are served by whom, which by nobody, and which by two who both claim them."""
 
 from datetime import date
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bridge import routing, vocabulary
 from bridge.accounts import May
@@ -12,7 +13,7 @@ from bridge.web.admin.office import Office
 from bridge.web.forms import Form
 from bridge.web.look import shown
 from bridge.web.shell import Answer, Page, Table, Visit, page
-from bridge.web.texts import _
+from bridge.web.texts import _, language
 from bridge.web.words import label
 
 SHOWN = ("gaps", "served", "twice", "all")
@@ -157,21 +158,27 @@ def hex_map(rows: list[dict[str, Any]]) -> Markup:
 
     The picture is one image for a screen reader: the table beneath it says everything that it does.
     """
+    return _drawn(tuple((row["code"], row["name"], row["state"], row["served_by"]) for row in rows), language.get())
+
+
+@lru_cache(maxsize=16)
+def _drawn(rows: tuple[tuple[str, str, str, str], ...], _spoken: str) -> Markup:
+    """The picture, drawn once for as long as nothing in it changes."""
     cells = hexagons()
     shapes = []
-    for row in rows:
-        column, line = cells[row["code"]]
+    for code, name, state, by in rows:
+        column, line = cells[code]
         x, y = column * WIDE + line % 2 * WIDE // 2 + WIDE // 2, line * HIGH + 1
-        told = row["served_by"] or _("nobody")
-        title = _("%(area)s: %(who)s", area=row["name"], who=told)
-        shapes.append(Markup('<path class="bridge-hex--%s" d="M%d %d%s"><title>%s</title></path>') % (row["state"], x, y, _CORNERS, shown(title)))
+        title = escape(shown(_("%(area)s: %(who)s", area=name, who=by or _("nobody"))))
+        shapes.append(f'<path class="bridge-hex--{escape(state)}" d="M{x} {y}{_CORNERS}"><title>{title}</title></path>')
     width = (max(column for column, _line in cells.values()) + 2) * WIDE
     height = (max(line for _column, line in cells.values()) + 1) * HIGH + 8
-    served = sum(row["state"] == "served" for row in rows)
-    said = _("A map: %(served)s of %(total)s districts are served", served=served, total=len(rows))
-    return Markup('<svg class="bridge-hexes" role="img" aria-label="%s" width="%d" height="%d" viewBox="0 0 %d %d">%s</svg>') % (
-        said, width, height, width, height, Markup("").join(shapes),
-    )  # fmt: skip
+    served = sum(state == "served" for _code, _name, state, _by in rows)
+    said = escape(_("A map: %(served)s of %(total)s districts are served", served=served, total=len(rows)))
+    return Markup(  # noqa: S704  every text in it is escaped above
+        f'<svg class="bridge-hexes" role="img" aria-label="{said}" width="{width}" height="{height}"'
+        f' viewBox="0 0 {width} {height}">{"".join(shapes)}</svg>'
+    )
 
 
 def regions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
