@@ -119,7 +119,7 @@ def conversation(ask: Ask[T], patience: Patience) -> Generator[Ask[T] | Pause, H
                 return _read(ask, heard)
             except msgspec.MsgspecError:
                 error, undone = NotUnderstood(heard.status), False
-        if error is None or asked_for is _NEVER or (ask.once and not undone):
+        if error is None or asked_for == _NEVER or (ask.once and not undone):
             raise error or Unreachable("The node did not answer.")
         wait = patience.wait(failures, asked_for)
         if wait is None:

@@ -117,9 +117,10 @@ class Bridge:
                 made: T = end.value
                 return made
 
-    def _connection(self, timeout: float) -> tuple[http.client.HTTPConnection, bool]:
+    def _connection(self, timeout: float, *, new: bool = False) -> tuple[http.client.HTTPConnection, bool]:
+        """A connection, and whether it was kept from before; never so for what must not be asked twice."""
         now = time.monotonic()
-        while self._idle:
+        while self._idle and not new:
             try:
                 kept, since = self._idle.pop()
             except IndexError:  # another thread was faster
@@ -137,7 +138,7 @@ class Bridge:
         ), False
 
     def _try(self, ask: Ask[Any]) -> Reply | Failure:
-        connection, kept = self._connection(self._timeout + ask.slow)
+        connection, kept = self._connection(self._timeout + ask.slow, new=ask.once)
         sent = kept
         try:
             if not kept:
