@@ -133,9 +133,10 @@ async def worker_pages(camera: Camera, street: Street) -> str:
     await worker.get("/send")
     await worker.post("/send", STORY)
     await camera.take(seen, "send-filled", "/send")
-    await page.focus("#area")
-    await page.fill("#area", "newcastle")
-    await page.get_by_role("option").first.wait_for()
+    async with page.expect_response("**/send/draft"):  # what is kept while typing is there before the next step
+        await page.focus("#area")
+        await page.fill("#area", "newcastle")
+        await page.get_by_role("option").first.wait_for()
     await page.evaluate("document.getElementById('area').scrollIntoView({block: 'start'})")
     await camera.take(seen, "send-areas", whole=False)
     await worker.get("/send")

@@ -224,6 +224,19 @@ async def test_a_draft_outlives_a_time_out_and_is_gone_after_its_hour_everywhere
     assert await node.database.fetch("select id from drafts where account = ?", (worker.id,)) == []
 
 
+async def test_what_was_kept_while_typing_never_replaces_what_was_sent_after_it(street: Street) -> None:
+    worker = await street.jobcentre.someone("sender")
+    await worker.get("/send")
+    check = await worker.post("/send", ALERT)
+    await worker.post("/send/draft", {**ALERT, "name": "", "happened": "Half a sen"})
+    assert (await worker.get("/send/check")).url == "/send/check"
+    street.clock.move(seconds=6)
+    await worker.post("/send/draft", {**ALERT, "name": "Kezia"})
+    assert (await worker.get("/send/check")).url == "/send"
+    assert once_of(check.text)
+    assert "Kezia" in (await worker.get("/send")).text
+
+
 async def test_starting_again_deletes_the_draft(street: Street) -> None:
     worker = await street.jobcentre.someone("sender")
     await worker.get("/send")

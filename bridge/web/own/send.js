@@ -5,8 +5,8 @@ import "./autocomplete.js"
 const form = document.getElementById('bridge-alert')
 const escaped = (text) => text.replace(/[&<>"']/g, (each) => `&#${each.charCodeAt(0)};`)
 
-const ask = (address, body) => fetch(address, {
-  method: 'POST', headers: { 'X-Form-Token': form.dataset.token }, body, redirect: 'error',
+const ask = (address, body, more = {}) => fetch(address, {
+  method: 'POST', headers: { 'X-Form-Token': form.dataset.token }, body, redirect: 'error', ...more,
 })
 
 const typed = form.querySelector('#area')
@@ -69,17 +69,18 @@ for (const radio of form.querySelectorAll('input[name="when"]')) {
 if (form.dataset.draft) {
   let waiting = 0
   let sending = false
+  const stop = new AbortController()
   const keep = async () => {
     waiting = 0
     if (sending) return
     const body = new URLSearchParams(new FormData(form))
-    await ask(form.dataset.draft, body).catch(() => null)
+    await ask(form.dataset.draft, body, { signal: stop.signal }).catch(() => null)
   }
   form.addEventListener('input', () => {
     window.clearTimeout(waiting)
     waiting = window.setTimeout(keep, 1500)
   })
-  form.addEventListener('submit', () => { sending = true; window.clearTimeout(waiting) })
+  form.addEventListener('submit', () => { sending = true; window.clearTimeout(waiting); stop.abort() })
   // A phone that goes to sleep, or another page: what is typed now is kept first.
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'hidden' && waiting) { window.clearTimeout(waiting); keep() }

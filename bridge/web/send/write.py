@@ -6,7 +6,7 @@ alert is sent under the key of its draft, so that pressing twice, going back or 
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +33,9 @@ from bridge.web.texts import _
 
 MEANWHILE: Final = 15.0
 """Seconds that a second press waits for the first to be done with."""
+
+OVERTAKEN: Final = timedelta(seconds=5)
+"""What is kept while somebody types counts for nothing so soon after the form itself was sent and found complete."""
 
 SUGGESTIONS: Final = 8
 _ONE_QUERY: Final = 400
@@ -313,6 +316,10 @@ class Write:
 
     async def _kept(self, visit: Visit, task: Task) -> Answer:
         _form, written = await self._typed(visit, task)
+        before = await self._drafts.find(visit.who.id, task.purpose)
+        if before is not None and _written(before).ready and visit.now - before.saved < OVERTAKEN:
+            # It was on its way when the whole form was sent, and came after it: what is older replaces nothing.
+            return web.Response(body=msgspec.json.encode({"until": before.until}), content_type="application/json")
         kept = await self._drafts.keep(visit.who.id, task.purpose, msgspec.json.encode(written))
         return web.Response(body=msgspec.json.encode({"until": kept.until}), content_type="application/json")
 
