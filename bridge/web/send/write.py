@@ -319,7 +319,9 @@ class Write:
         before = await self._drafts.find(visit.who.id, task.purpose)
         if before is not None and _written(before).ready and visit.now - before.saved < OVERTAKEN:
             # It was on its way when the whole form was sent, and came after it: what is older replaces nothing.
-            return web.Response(body=msgspec.json.encode({"until": before.until}), content_type="application/json")
+            return web.Response(
+                body=msgspec.json.encode({"until": before.until}), content_type="application/json"
+            )
         kept = await self._drafts.keep(visit.who.id, task.purpose, msgspec.json.encode(written))
         return web.Response(body=msgspec.json.encode({"until": kept.until}), content_type="application/json")
 
