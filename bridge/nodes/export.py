@@ -251,11 +251,8 @@ class Export:
         chosen, profile = shape.format, shape.profile
         if not chosen.many and not found:
             raise Rejected("usage", f"There is no alert for a file of the format {chosen.name}.")
-        if profile is not None and chosen.table is not None:
-            records = outward.records(profile, [outward.mapped(profile, each) for each in found])
-            body = await self._rendered(chosen, chosen.table(records))
-        else:
-            body = await self._rendered(chosen, chosen.render(found))
+        # In a thread: two hundred alerts take a fifth of a second, for which nobody else should have to wait.
+        body = await self._rendered(chosen, await asyncio.to_thread(_laid_out, found, shape))
         ids = await self._entered(
             found, chosen.name, profile.profile if profile else None, actor, team, consulted
         )
@@ -364,6 +361,14 @@ class Export:
         if row is None:
             raise Rejected("not-found", "There is no copy with this id.", "`bridge export list` shows them.")
         return row
+
+
+def _laid_out(found: Sequence[Copy], shape: Shape) -> bytes:
+    """Copies in a format, or as a profile makes rows of them."""
+    if shape.profile is None or shape.format.table is None:
+        return shape.format.render(found)
+    profile = shape.profile
+    return shape.format.table(outward.records(profile, [outward.mapped(profile, each) for each in found]))
 
 
 def format_of(name: str) -> Format:
