@@ -78,7 +78,7 @@ UNIT = 0.015
 """Seconds that one unit of deleting should take, for others' units wait as long: it deletes more or less to keep to it."""
 
 PAUSE = 0.002
-REST = 0.25
+REST = 0.4
 """How much of a unit's time belongs to everybody else before the next."""
 
 TURN = 5.0
