@@ -170,6 +170,7 @@ async def test_a_mail_that_was_not_accepted_is_tried_until_it_is_also_after_a_re
             await notify.work()
             assert len(box.private) == (1 if fault == "not accepted" else 0)
             assert (await notify.state())["failing_since"] is not None
+            assert [each.ok for each in (await opened.node.check())["steps"] if each.step == "mail"] == [False]
             await notify.work()  # too early
         async with desk(made, tmp_path / "node", clock, mail=section(box)) as opened:
             notify = notify_of(opened)

@@ -1201,6 +1201,10 @@ class Node:
             Check(f"log of {row.partner}", False, "it went back or was changed: `bridge audit verify` says more")
             for row in await self.witness.broken()
         ]
+        if self.notify is not None:
+            since = (await self.notify.state())["failing_since"]
+            said = "mails are accepted" if since is None else f"no mail was accepted since {since:%d %B %Y %H:%M} UTC"
+            steps.append(Check("mail", since is None, said))
         free = shutil.disk_usage(self.directory).free
         steps.append(Check("disk", free > 200 * 1024 * 1024, f"{free // (1024 * 1024)} MiB free"))
         if self.settings.folder.path:
