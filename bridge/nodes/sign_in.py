@@ -422,8 +422,8 @@ class SignIn:
 
     # Sessions
 
-    async def visitor(self, secret: str) -> Visitor | None:
-        """Whose session a cookie is, or None when it is over or was never one."""
+    async def visitor(self, secret: str, *, use: bool = True) -> Visitor | None:
+        """Whose session a cookie is, or None when it is over or was never one. Without `use` it does not count as use."""
         if not 20 <= len(secret) <= 100:
             return None
         digest = hashlib.sha256(secret.encode()).digest()
@@ -439,7 +439,7 @@ class SignIn:
             async with self._db.transaction() as tx:
                 await rows.end(tx, digest)
             return None
-        if at - session.seen_at >= _SEEN_EVERY_MS:
+        if use and at - session.seen_at >= _SEEN_EVERY_MS:
             async with self._db.transaction() as tx:
                 await rows.seen(tx, digest, at)
             seen = now

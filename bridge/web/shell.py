@@ -400,7 +400,9 @@ class Shell:
         chosen = request.cookies.get(self._cookies["language"], "")
         language.set(chosen if chosen in self.house.languages else self.house.languages[0])
         secret = request.cookies.get(self._cookies["session"], "")
-        visitor = await self.sign_in.visitor(secret) if secret else None
+        # A page that listens comes back by itself, also when nobody is there: that is no use of the session.
+        listens = "text/event-stream" in request.headers.get("Accept", "")
+        visitor = await self.sign_in.visitor(secret, use=not listens) if secret else None
         anonymous = request.cookies.get(self._cookies["anonymous"], "")
         fresh = not 20 <= len(anonymous) <= 100
         if fresh:

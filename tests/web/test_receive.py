@@ -409,6 +409,16 @@ async def test_a_list_that_is_open_is_told_of_new_alerts_and_ends_with_the_sessi
     assert (await bo.get("/inbox/live?seen=x")).status == 422
 
 
+async def test_to_listen_does_not_keep_a_session_alive(street: Street) -> None:
+    bo = await receiver(street)
+    path = (await bo.get("/inbox")).text.split('data-live="')[1].split('"', maxsplit=1)[0]
+    for _turn in range(3):
+        street.clock.move(minutes=11)
+        async with bo.session.get(f"{bo.base}{path}", headers={"Accept": "text/event-stream"}, allow_redirects=False) as stream:
+            status = stream.status
+    assert status == 303  # signed out after half an hour, for all its listening
+
+
 async def test_the_door_of_verbs_says_the_same(street: Street) -> None:
     with pytest.raises(Rejected) as refused:
         await street.hub.node.triage.may("BR-NONE", ())
