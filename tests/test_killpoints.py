@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KILLS = 8
+KILLS = 4
 
 
 def test_nothing_acknowledged_is_lost_or_doubled_when_nodes_are_killed(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ async def test_an_alert_goes_from_the_form_by_the_check_to_receipts(street: Stre
     assert "They should answer by 23 November 2026 at 5pm" in seen.words
     await said(worker, ref, "Croydon safeguarding hub: Delivered")
     await street.hub.node.acknowledge.take(ref, "person:desk")
-    words = await said(worker, ref, "Croydon safeguarding hub: Being worked on")
-    words = await said(worker, ref, "waiting for the team to close it with an outcome")
+    await said(worker, ref, "Croydon safeguarding hub: Being worked on")
+    await said(worker, ref, "waiting for the team to close it with an outcome")
     assert (await worker.get("/send")).text.count("Offered three claimants") == 0
 
 
