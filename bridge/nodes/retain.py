@@ -74,11 +74,11 @@ ASK_EVERY = 60.0
 
 BATCH = 50
 LEAST_AT_ONCE, MOST_AT_ONCE = 50, 200
-UNIT = 0.015
+UNIT = 0.005
 """Seconds that one unit of deleting should take, for others' units wait as long: it deletes more or less to keep to it."""
 
 PAUSE = 0.002
-REST = 0.4
+REST = 0.6
 """How much of a unit's time belongs to everybody else before the next."""
 
 TURN = 5.0

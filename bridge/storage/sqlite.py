@@ -44,7 +44,7 @@ BUSY_MS: Final = 4_000
 UNITS_A_COMMIT: Final = 64
 """At most this many units share one commit, so that the first of them does not wait for ever."""
 
-WAL_BYTES: Final = 4 * 1024 * 1024
+WAL_BYTES: Final = 2 * 1024 * 1024
 """A write-ahead log longer than this is folded into the file."""
 
 
