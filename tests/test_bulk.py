@@ -141,6 +141,9 @@ async def test_records_come_as_json_lines_as_well(at: Desk) -> None:
     lines = "\n".join(json.dumps(each) for each in (record, {**record, "What happened": ""}))
     report = await bulk(at, token, lines, **{"Content-Type": "application/x-ndjson"})
     assert outcomes(report) == ["accepted", "refused"]
+    listed = json.dumps({"records": [record, {**record, "Risk": "?"}]})
+    report = await bulk(at, token, listed, **{"Content-Type": "application/json"})
+    assert outcomes(report) == ["repeated", "refused"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,9 @@ async def test_records_come_as_json_lines_as_well(at: Desk) -> None:
         ("profile=none-such", CSV, INCIDENTS, "not-found"),
         ("profile=northborough-children", CSV, INCIDENTS, "usage"),
         ("", CSV, INCIDENTS, "usage"),
-        ("profile=castlehill-housing", {"Content-Type": "application/json"}, b"{}", "not-supported"),
+        ("profile=castlehill-housing", {"Content-Type": "text/plain"}, b"{}", "not-supported"),
+        ("profile=castlehill-housing", {"Content-Type": "application/json"}, b"{}", "malformed"),
+        ("profile=castlehill-housing", {"Content-Type": "application/json"}, b'{"records":[3]}', "malformed"),
         ("profile=castlehill-housing", CSV, b"\xff", "malformed"),
         ("profile=castlehill-housing", CSV, b"A\n" + b"x\n" * 1001, "too-large"),
         ("profile=castlehill-housing", {"Content-Type": "application/x-ndjson"}, b"{}\n[", "malformed"),

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -26,6 +26,7 @@ from test_canary import full
 
 from bridge import formats, vocabulary
 from bridge.alerts import Alert, CarriedHome, CarriedRetention, CarriedStep, Desk, Sender, reference
+from bridge.api.exports import Form
 from bridge.errors import Rejected
 from bridge.formats import FORMATS, Copy, csv_, handling_of, html_, sar, stix
 from bridge.formats.form import Records
@@ -119,6 +120,10 @@ def as_text(form: str, content: bytes) -> str:
         if form == "xlsx"
         else content.decode()
     )
+
+
+def test_the_contract_names_every_format() -> None:
+    assert get_args(Form) == tuple(FORMATS)
 
 
 def test_every_format_has_a_golden_file_or_is_made_from_one_that_has() -> None:

@@ -1,11 +1,13 @@
 """The door for case systems that send in their own words: profiles, and many records at once."""
 
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from bridge import wire
 from bridge.api import answers
 from bridge.api.consumers import ANY_SCOPE
 from bridge.api.door import Says, answered, asked, body_of, route
@@ -28,6 +30,15 @@ class BulkQuery(msgspec.Struct, frozen=True):
     all_or_nothing: Annotated[bool, Meta(description="True: one bad record, and none is sent.")] = False
 
 
+class RecordsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Records of a case system, each an object in that system's own words."""
+
+    records: Annotated[
+        tuple[Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})], ...],
+        Meta(min_length=1, max_length=inward.MOST_RECORDS),
+    ]
+
+
 class Records:
     """Handlers for profiles and for records in bulk."""
 
@@ -45,20 +56,23 @@ class Records:
 
     @route(
         "POST", "/v1/alerts/bulk", needs="alerts:send", summary="Send many records of a case system", query=BulkQuery,
-        body=Any, media=NDJSON, answers={200: Says(Report, "What became of each record.")}, problems=("not-found",),
+        body=RecordsBody, answers={200: Says(Report, "What became of each record.")}, problems=("not-found",),
     )  # fmt: skip
     async def send_bulk(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """NDJSON with a record a line, or CSV (`text/csv`) with a header; at most 1,000 records and 4 MiB.
+        """As JSON, as NDJSON (`application/x-ndjson`) with a record a line, or as CSV (`text/csv`) with a header.
+
+        At most 1,000 records and 4 MiB.
 
         Each record stands for itself: a bad one never stops a good one, unless `all_or_nothing`. Safe to repeat as a whole: a
         record that was sent before is answered with its reference, whatever happened in between.
         """
         query = asked(request, BulkQuery)
-        if request.content_type not in {NDJSON, "text/csv"}:
-            raise Rejected("not-supported", "Records are sent as application/x-ndjson or text/csv.")
+        read = READ.get(request.content_type)
+        if read is None:
+            raise Rejected("not-supported", f"Records are sent as {', '.join(READ)}.")
         profile = self._shelf.get(query.profile, "in")
         data = await body_of(request, BULK_LIMIT)
-        records = list(inward.from_csv(data) if request.content_type == "text/csv" else _lines(data))
+        records = read(data)
         if len(records) > inward.MOST_RECORDS:
             raise Rejected(
                 "too-large",
@@ -90,3 +104,16 @@ def _lines(data: bytes) -> list[tuple[int, dict[str, str]]]:
         except Malformed as error:
             raise Malformed("list of records", f"Look at line {number}. {error.hint}".strip()) from None
     return found
+
+
+def _listed(data: bytes) -> list[tuple[int, dict[str, str]]]:
+    body = wire.decode_json(data, RecordsBody, limit=BULK_LIMIT, what="request")
+    return [(number, inward.from_json(each)) for number, each in enumerate(body.records, 1)]
+
+
+READ: Mapping[str, Callable[[bytes], list[tuple[int, dict[str, str]]]]] = {
+    "application/json": _listed,
+    NDJSON: _lines,
+    "text/csv": lambda data: list(inward.from_csv(data)),
+}
+"""Media types in which records come, and how each is read."""

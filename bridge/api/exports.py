@@ -16,7 +16,7 @@ from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.admit import Actor
 from bridge.nodes.export import CopyEntry, Export, File, How, Preview
 
-Form = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[a-z]+\Z")]
+Form = Literal["json", "ndjson", "csv", "xlsx", "stix", "cap", "html", "pdf"]
 
 MEDIA = tuple(dict.fromkeys(each.media for each in FORMATS.values()))
 FILE_HEADERS = ("Content-Disposition", "Bridge-Copies", "Bridge-Retain-Until", "Bridge-Left-Out")
