@@ -43,6 +43,7 @@ async def county(ground: Path, templates: Templates) -> AsyncIterator[County]:
     made = County(Path(tempfile.mkdtemp(dir=ground)), templates)
     lost: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    structlog.reset_defaults()  # a command that ran in this process may have set a level
     with structlog.testing.capture_logs() as made.logs:
         yield made
         await made.close()

@@ -583,7 +583,7 @@ async def test_the_write_ahead_log_is_folded_while_units_go_on(engine: str, tmp_
             longest = max(longest, log.stat().st_size)
     finally:
         await database.close()
-    assert WAL_BYTES < longest < 4 * WAL_BYTES
+    assert WAL_BYTES < longest < 8 * WAL_BYTES, "of the 30 MB that were written"
 
 
 async def test_a_file_with_another_journal_is_taken_over(tmp_path: Path) -> None:
