@@ -4,6 +4,7 @@ import pytest
 
 LONG = (
     "test_admin_in_chromium.py",
+    "test_send_in_chromium.py",
     "test_receive_in_chromium.py",
     "test_demo.py",
     "test_killpoints.py",
@@ -12,6 +13,10 @@ LONG = (
     "test_crashes.py",
     "test_vectors.py",
     "test_backup.py",
+    "test_integrate.py",
+    "test_bulk.py",
+    "test_integrator_docs.py",
+    "test_retention_flows.py",
 )
 
 
