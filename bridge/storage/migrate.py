@@ -121,12 +121,15 @@ async def migrate(
     for migration in todo:
         # If we stop here, the migrations before this one are done and this one has not begun.
         async with database.transaction() as unit:
-            await unit.execute(_TABLE)
-            for statement in statements(migration.sql, database.ddl):
-                await unit.execute(statement)
-            await unit.execute(
-                "insert into migrations (number, name, sha256, applied_at, version) values (?, ?, ?, ?, ?)",
-                (migration.number, migration.name, migration.sha256, millis(at), version),
+            await unit.execute_each(
+                [
+                    (_TABLE, ()),
+                    *((statement, ()) for statement in statements(migration.sql, database.ddl)),
+                    (
+                        "insert into migrations (number, name, sha256, applied_at, version) values (?, ?, ?, ?, ?)",
+                        (migration.number, migration.name, migration.sha256, millis(at), version),
+                    ),
+                ]
             )
     return todo
 
