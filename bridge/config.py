@@ -540,6 +540,10 @@ def example() -> str:
     return "\n".join(lines) + "\n"
 
 
+_fields = functools.cache(msgspec.structs.fields)
+_plain_hints = functools.cache(typing.get_type_hints)
+
+
 @functools.cache
 def _hints(kind: type) -> Mapping[str, Any]:
     """The types of a section's settings, with what they are annotated with: slow to find, and always the same."""
@@ -560,7 +564,7 @@ def _explained(
 ) -> Iterator[tuple[str, str, str, str, str]]:
     hints = _hints(kind)
     tables = []
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         item = getattr(value, field.name)
         below = written.get(field.name) if isinstance(written, dict) else None
         if isinstance(item, msgspec.Struct):
@@ -577,7 +581,7 @@ def _explained(
 def _sections(value: msgspec.Struct, kind: type, path: tuple[str, ...], *, everything: bool) -> Iterator[str]:
     own, tables = [], []
     hints = _hints(kind)
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         item = getattr(value, field.name)
         if isinstance(item, msgspec.Struct):
             tables.append((field.name, item))
@@ -632,7 +636,7 @@ def _bare(hint: Any) -> Any:
 
 
 def _unknown(tree: Mapping[str, Any], kind: type, path: tuple[str, ...]) -> Iterator[str]:
-    hints = typing.get_type_hints(kind)
+    hints = _plain_hints(kind)
     for key, value in tree.items():
         if key not in hints:
             # A key of the operator's own file; shown cut and without anything that could move a cursor.

@@ -4,6 +4,7 @@ A file is `NNNN_what.sql` under `migrations/<schema>/`. It is split into stateme
 script run as a whole commits what is open and leaves half of itself behind when it breaks.
 """
 
+import functools
 import hashlib
 import re
 import sqlite3
@@ -52,7 +53,8 @@ def read(files: Iterable[tuple[str, str]]) -> list[Migration]:
     return found
 
 
-def packaged(schema: str) -> list[Migration]:
+@functools.cache
+def packaged(schema: str) -> Sequence[Migration]:
     """The migrations that came with this version of bridge, for `data` or `keystore`."""
     directory = resources.files("bridge.storage") / "migrations" / schema
     return read(
