@@ -20,7 +20,8 @@ from bridge.config import Node as NodeSection
 from bridge.config import Settings
 from bridge.events import about
 from bridge.nodes.admit import OPERATOR, SCOPES, Actor
-from bridge.nodes.app import Node, make
+from bridge.nodes.app import Node
+from bridge.nodes.create import make
 from bridge.nodes.transport import Answer
 from bridge.receipts import Status
 from bridge.storage import counters, inbox

@@ -32,7 +32,8 @@ from bridge.crypto.keys import SigningKey
 from bridge.crypto.signed import ENVELOPE, RECEIPTS, sign
 from bridge.envelopes import Envelope, Header, Message, MessageType, Signature, Signed
 from bridge.errors import BridgeError, Unavailable
-from bridge.nodes.app import Node, make
+from bridge.nodes.app import Node
+from bridge.nodes.create import make
 from bridge.nodes.transport import Answer, Endpoint
 from bridge.partners import Descriptor, State, sealing_key
 from bridge.receipts import ReceiptsDocument, Statement, Status

@@ -18,10 +18,10 @@ from bridge.api.door import Route, routes_of
 from bridge.api.events import Events
 from bridge.api.evidence import Evidence
 from bridge.api.exports import Exports
+from bridge.api.health import Health
 from bridge.api.webhooks import Webhooks
 from bridge.errors import CODES
 from bridge.nodes.admit import SCOPES
-from bridge.nodes.app import Health
 
 GOLDEN = Path(__file__).parent / "openapi.json"
 ROOMS = (Consumers, Records, Exports, Events, Webhooks, reference.Reference, Evidence, Health)

@@ -20,8 +20,9 @@ from bridge.config import Settings
 from bridge.crypto import archive
 from bridge.errors import BridgeError, Malformed, Misconfigured, Rejected
 from bridge.nodes import backup
-from bridge.nodes.app import Node, make
+from bridge.nodes.app import Node
 from bridge.nodes.backup import read_header, unpack
+from bridge.nodes.create import make
 from bridge.nodes.restore import restore
 from bridge.storage.sent import Alert
 from bridge.storage.sent import alert as alert_row
@@ -317,7 +318,7 @@ async def test_an_old_keystore_never_takes_the_place_of_one_that_is_whole(
 async def test_a_running_node_is_not_restored_under_its_feet(
     node: Node, clock: Clock, place: Path, secret: Path
 ) -> None:
-    from bridge.nodes.app import locked
+    from bridge.nodes.serve import locked
 
     await node.backup.make(place / "kent", secret, ["data"], "operator", nobody)
     with locked(node.directory), pytest.raises(Misconfigured, match="running already"):

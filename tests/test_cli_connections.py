@@ -10,7 +10,7 @@ import pytest
 from api_desk import settings
 
 from bridge.cli import call
-from bridge.nodes import app
+from bridge.nodes.create import create
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def place() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(
         prefix="connections-", dir=memory if memory.is_dir() else None
     ) as ground:
-        app.create(Path(ground) / "node", settings(), None)
+        create(Path(ground) / "node", settings(), None)
         yield Path(ground) / "node"
 
 

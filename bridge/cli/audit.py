@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bridge import files
 from bridge.cli import screen
 from bridge.cli.command import Group, State, bar, pass_state
 from bridge.errors import Misconfigured
@@ -47,7 +48,7 @@ def export(state: State, out: str) -> None:
     file = Path(out)
     count = {"record": 0, "checkpoint": 0, "log": 0}
     try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = files.create(file)
     except OSError as error:
         told = (error.strerror or "the system refused").lower()
         raise Misconfigured(f"{out} cannot be written: {told}.", "Give the name of a new file.", code="usage") from None

@@ -212,9 +212,9 @@ class Control:
             raise Unavailable(
                 "not-running", "The node is not running.", f"Start it with: bridge run --dir {shlex.quote(str(self._dir))}"
             )
-        from bridge.nodes import app
+        from bridge.nodes import serve
 
-        async with app.offline(self._dir) as session:
+        async with serve.offline(self._dir) as session:
             yield session
 
     async def _answers(self, socket: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from bridge import files
 from bridge.cli import screen
 from bridge.errors import BridgeError, Misconfigured
 
@@ -293,7 +294,7 @@ def _bounded(file: BinaryIO, what: str) -> bytes:
 def write_private(file: Path, content: bytes) -> None:
     """Write a new file that its owner alone may read. Raises Misconfigured (exit 2) when it is there or cannot be made."""
     try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = files.create(file)
     except FileExistsError:
         raise Misconfigured(f"{file} is there already.", "Give another name with --out.", code="usage") from None
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from bridge import files
 from bridge.cli import screen
 from bridge.cli.client import Control, path_of
 from bridge.cli.command import Group, State, pass_state
@@ -241,7 +242,7 @@ def _destination(out: Path | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     try:
-        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = files.create(out)
     except FileExistsError:
         raise Misconfigured(
             f"{out} is there already.", "An export never writes over a file.", code="usage"

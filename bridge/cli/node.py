@@ -99,9 +99,9 @@ def init(
     )
     passphrase = _passphrase(passphrase_file)
 
-    from bridge.nodes import app
+    from bridge.nodes.create import create
 
-    created = app.create(state.dir, settings, passphrase)
+    created = create(state.dir, settings, passphrase)
     fingerprint = {"words": " ".join(created.fingerprint.words), "digits": " ".join(created.fingerprint.digits)}
     answer = {
         "dir": str(state.dir),
@@ -140,9 +140,9 @@ def run(state: State) -> None:
 
     Its log goes to stderr, one JSON object a line. SIGTERM or Ctrl-C ends it in good order.
     """
-    from bridge.nodes import app
+    from bridge.nodes.serve import serve
 
-    click.get_current_context().exit(app.serve(state.dir))
+    click.get_current_context().exit(serve(state.dir))
 
 
 @click.command(cls=Command)

@@ -29,6 +29,8 @@ from bridge.clock import SystemClock
 from bridge.config import PREFIX, Contact, Node, Settings, SignIn
 from bridge.errors import BridgeError
 from bridge.nodes import app
+from bridge.nodes.create import make
+from bridge.nodes.serve import locked, serve, working
 
 log = structlog.get_logger()
 
@@ -190,7 +192,7 @@ class _Host:
                     _, link = await node.sign_in.invite(each.name, each.sign_in, [each.role], [], ADMINISTRATORS[0])
                     await node.sign_in.set_up(link, each.password)
                 if not place.alone:
-                    await life.enter_async_context(app.working(node))
+                    await life.enter_async_context(working(node))
             ready = Ready(place.id, made["token"])
             if not place.alone:
                 _tell(ready)
@@ -201,8 +203,8 @@ class _Host:
     async def _made(self, place: Place, life: contextlib.AsyncExitStack) -> app.Node:
         directory, settings, clock = Path(place.directory), settings_of(place), SystemClock()
         directory.mkdir(mode=0o700)
-        made = await app.make(directory, settings, None, clock)
-        life.enter_context(app.locked(directory))
+        made = await make(directory, settings, None, clock)
+        life.enter_context(locked(directory))
         node = await app.Node.open(directory, settings, clock=clock, gazetteer=self._gazetteer)
         life.push_async_callback(node.close)
         _tell(Made(place.id, node.enrol.invite(), " ".join(made.fingerprint.words)))
@@ -317,7 +319,7 @@ def main(directory: Path) -> int:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # what overrules the settings of a node of the operator's own is not for ours
     try:
-        return app.serve(directory)
+        return serve(directory)
     except BridgeError as error:
         _tell(Failed(error.code, error.sentence, error.hint))
         return error.exit_status

@@ -2,38 +2,30 @@
 
 import asyncio
 import contextlib
-import fcntl
 import functools
-import gc
 import importlib.resources
 import os
 import shutil
-import signal
 import ssl
-import sys
-import tempfile
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
     Container,
-    Iterator,
     Sequence,
 )
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 import structlog
 from aiohttp import web
 
 import bridge
-from bridge import agreements, areas, logs, registry, vocabulary
-from bridge.answers import Alive, Ready, ReceivedAlert
+from bridge import agreements, areas, registry, vocabulary
+from bridge.answers import ReceivedAlert
 from bridge.answers import Sent as Submitted
 from bridge.api import openapi
 from bridge.api.answers import received_alert
@@ -45,17 +37,14 @@ from bridge.api.door import (
     Deadlines,
     Handler,
     Route,
-    Runner,
-    Says,
     Who,
-    answered,
     application,
-    route,
     routes_of,
 )
 from bridge.api.events import Events
 from bridge.api.evidence import Evidence, Head, Keeping
 from bridge.api.exports import Exports
+from bridge.api.health import Health
 from bridge.api.mesh import Form, Mesh, in_mesh_form
 from bridge.api.mesh import Keeping as MailboxKeeping
 from bridge.api.mesh import who as who_of
@@ -66,19 +55,19 @@ from bridge.api.webhooks import Webhooks
 from bridge.areas import Gazetteer
 from bridge.audit import Event
 from bridge.clock import Clock, SteadyClock, SystemClock, millis, moment
-from bridge.config import FILE_NAME, Settings, explain, render
+from bridge.config import FILE_NAME, Settings, explain
 from bridge.crypto import age
 from bridge.crypto.identity import Identity
-from bridge.crypto.keys import Fingerprint, PublicKey
-from bridge.crypto.tls import make_certificate, spki_pin
-from bridge.errors import BridgeError, Misconfigured, Rejected, Unavailable
+from bridge.crypto.keys import PublicKey
+from bridge.crypto.tls import spki_pin
+from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.mapping.shelf import FOLDER as PROFILES
 from bridge.mapping.shelf import Shelf
 from bridge.metrics import Metrics
 from bridge.nodes import pages
 from bridge.nodes.acknowledge import Acknowledge, Received
 from bridge.nodes.address import Address, Places
-from bridge.nodes.admit import OPERATOR, Actor, Admit
+from bridge.nodes.admit import Actor, Admit
 from bridge.nodes.ask import Ask
 from bridge.nodes.backup import Backup
 from bridge.nodes.bell import Bell
@@ -104,7 +93,7 @@ from bridge.nodes.recall import Recall
 from bridge.nodes.receive import Receive
 from bridge.nodes.remember import Remember
 from bridge.nodes.retain import Retain
-from bridge.nodes.rotate import Profile, Rotate, make_identity_keys, make_message_keys, make_sealing_key
+from bridge.nodes.rotate import Profile, Rotate
 from bridge.nodes.sign_in import SignIn, account_key
 from bridge.nodes.submit import Submit
 from bridge.nodes.subscribe import Subscribe
@@ -137,7 +126,6 @@ from bridge.storage.keystore import (
     KeyRow,
     KeySource,
     Keystore,
-    make_key_file,
     read_secret,
 )
 from bridge.storage.partners import Book, load
@@ -153,13 +141,10 @@ KEYSTORE = "keystore.db"
 POSTCODES = "areas.dat"
 ACCOUNTS = "accounts"
 DROP = "folder"
-FIRST_ADMINISTRATOR = "first-administrator"
 AGREEMENTS = "agreements.toml"
 KEPT = (FILE_NAME, AGREEMENTS)
 """What a backup of the data holds besides the database."""
 RUN = "run"
-SOCKET = "bridge.sock"
-STOP_SECONDS = 4.0
 EVENTS_KEPT_MS = 14 * 24 * 3600 * 1000
 EVENTS_KEPT = 500_000
 
@@ -171,13 +156,6 @@ class Job:
     name: str
     seconds: float
     work: Callable[[], Awaitable[object]]
-
-
-class Created(NamedTuple):
-    """A node that was just made: its fingerprint, and what its administrator should know."""
-
-    fingerprint: Fingerprint
-    warnings: tuple[str, ...]
 
 
 class Node:
@@ -221,7 +199,7 @@ class Node:
         contents = Contents(keystore)
         self.bell = Bell()
         views = audit.Views(database, clock)
-        known_as = audit.alias(account_key(_secret(keystore, ACCOUNTS)))
+        known_as = audit.alias(account_key(secret(keystore, ACCOUNTS)))
         self.checkpoint = Checkpoint(
             database=database,
             identity=self._identity,
@@ -418,9 +396,9 @@ class Node:
             database=database, copy=self.acknowledge.copy, shelf=self.shelf, clock=clock, metrics=metrics
         )
         self.bulk = Bulk(
-            plan=self.address.plan, send=self._sent, before=self._sent_before, secret=_secret(keystore, "cursor")
+            plan=self.address.plan, send=self._sent, before=self._sent_before, secret=secret(keystore, "cursor")
         )
-        self.folder = self._folder(age.Identity(_secret(keystore, DROP)), _secret(keystore, "cursor"))
+        self.folder = self._folder(age.Identity(secret(keystore, DROP)), secret(keystore, "cursor"))
         self.triage = Triage(
             database=database,
             contents=contents,
@@ -487,7 +465,7 @@ class Node:
         self.notify = self._notifying(mail)
         self.sign_in = SignIn(
             database=database,
-            key=account_key(_secret(keystore, ACCOUNTS)),
+            key=account_key(secret(keystore, ACCOUNTS)),
             clock=clock,
             issuer=settings.node.name,
             second_factor=settings.sign_in.second_factor,
@@ -513,7 +491,7 @@ class Node:
         """
         clock = clock or SystemClock()
         keystore = await Keystore.open(
-            directory / KEYSTORE, _key_source(directory, settings), clock=clock, version=bridge.__version__
+            directory / KEYSTORE, key_source(directory, settings), clock=clock, version=bridge.__version__
         )
         try:
             _same_name(keystore, settings)
@@ -545,7 +523,7 @@ class Node:
                     metrics=Metrics(),
                     places=_places(directory, gazetteer),
                     agreed=_agreements(directory, settings),
-                    tls_pins=await _tls_pins(keystore, settings),
+                    tls_pins=await own_tls_pins(keystore, settings),
                     test_keys=published_test_keys() if test_keys is None else test_keys,
                     post=post,
                     mail=mail,
@@ -926,7 +904,7 @@ class Node:
 
     def routes(self, *, control: bool) -> list[tuple[Route, Handler]]:
         """Every route with its permission."""
-        cursors = Cursors(_secret(self.keystore, "cursor"))
+        cursors = Cursors(secret(self.keystore, "cursor"))
         rooms: list[object] = [
             Consumers(
                 node_id=self.settings.node.id,
@@ -952,7 +930,7 @@ class Node:
             Peers(self.receive, self.enrol, self.enrol.own_signed, self.settings.limits.carrier_bytes),
             Head(self.checkpoint),
             Evidence(self.prove, self.checkpoint, self._of_team, self.export.noted),
-            Health(self),
+            Health(ready=self.ready, figures=self.metrics.render, figures_to=self.settings.listen.metrics),
         ]
         if control:
             rooms.append(Keeping(self.verify_log, self.backup))
@@ -978,7 +956,7 @@ class Node:
             acknowledge=self.acknowledge,
             submit=self.submit,
             follow=self.follow,
-            cursors=Cursors(_secret(self.keystore, "cursor")),
+            cursors=Cursors(secret(self.keystore, "cursor")),
             clock=self.clock,
         )
         limits = settings.limits
@@ -1037,7 +1015,7 @@ class Node:
                 organisation=self._organisation(),
                 clock=self.clock,
                 metrics=self.metrics,
-                secret=lambda name: _secret(self.keystore, name),
+                secret=lambda name: secret(self.keystore, name),
                 request_bytes=limits.request_bytes,
                 body_seconds=limits.body_seconds,
             )
@@ -1154,7 +1132,7 @@ class Node:
             "fingerprint": {"words": " ".join(fingerprint.words), "digits": " ".join(fingerprint.digits)}
             if fingerprint
             else None,
-            "certificate": _secret(self.keystore, "tls-certificate").decode()
+            "certificate": secret(self.keystore, "tls-certificate").decode()
             if self.settings.listen.tls == "own"
             else None,
         }
@@ -1242,54 +1220,9 @@ class Node:
         ]
 
 
-class Health:
-    """Handlers for monitors."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    @route(
-        "GET", "/healthz", needs=None, summary="Whether the process is alive",
-        answers={200: Says(Alive, "It answers.")},
-    )  # fmt: skip
-    async def healthz(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
-        """Always ok while the process answers."""
-        return answered({"status": "ok"})
-
-    @route(
-        "GET", "/readyz", needs=None, summary="Whether the node can take work",
-        answers={200: Says(Ready, "It can."), 503: Says(Ready, "It cannot, and which step fails.")},
-    )  # fmt: skip
-    async def readyz(self, _request: web.Request, _actor: Actor) -> web.StreamResponse:
-        """503 with the failing step when it cannot."""
-        try:
-            steps = await self._node.ready()
-        except BridgeError:
-            steps = [Check("database", False, "cannot be read")]
-        ok = all(step.ok for step in steps)
-        return answered({"status": "ok" if ok else "not ready", "steps": steps}, 200 if ok else 503)
-
-    @route("GET", "/metrics", needs=None, summary="Metrics in the Prometheus text form")
-    async def metrics(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
-        """Counts only; to this machine unless the settings say otherwise."""
-        allowed = self._node.settings.listen.metrics
-        near = request.transport is None or _near(request)
-        if allowed == "off" or (allowed == "loopback" and not near):
-            raise Rejected("not-found", "There is nothing at this address.")
-        return web.Response(text=self._node.metrics.render(), content_type="text/plain", charset="utf-8")
-
-
 def _known_by(sent: Submitted) -> BulkSent:
     names = tuple(leg.name or "held here: nobody serves it yet" for leg in sent.route)
     return BulkSent(sent.id, sent.reference, names, sent.repeated)
-
-
-def _near(request: web.Request) -> bool:
-    """Whether the caller is on this machine and not a proxy on it speaking for somebody else."""
-    if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
-        return False
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return not peer or isinstance(peer, str) or str(peer[0]) in {"127.0.0.1", "::1"}
 
 
 # Making and finding the parts
@@ -1348,13 +1281,14 @@ def _agreements(directory: Path, settings: Settings) -> tuple[agreements.Agreeme
     return (agreements.standing(settings.retention.ceiling_days),)
 
 
-def _key_source(directory: Path, settings: Settings) -> KeySource:
+def key_source(directory: Path, settings: Settings) -> KeySource:
+    """What opens the keystore of the node in `directory`."""
     if settings.keys.passphrase_file:
         return KeySource(passphrase_file=directory / settings.keys.passphrase_file)
     return KeySource(key_file=directory / settings.keys.key_file)
 
 
-def _secret(keystore: Keystore, name: str) -> bytes:
+def secret(keystore: Keystore, name: str) -> bytes:
     """A secret that is no key pair, by its name."""
     row = keystore.key(name)
     if row is None:
@@ -1369,168 +1303,12 @@ def registry_decode(document: bytes) -> Any:
     return wire.decode_descriptor(document)
 
 
-async def _tls_pins(keystore: Keystore, settings: Settings) -> tuple[str, ...]:
+async def own_tls_pins(keystore: Keystore, settings: Settings) -> tuple[str, ...]:
     """Pins that partners may rely on: of our own certificate; with a public authority or a proxy there are none."""
     if settings.listen.tls != "own":
         return ()
-    certificate = ssl.PEM_cert_to_DER_cert(_secret(keystore, "tls-certificate").decode())
+    certificate = ssl.PEM_cert_to_DER_cert(secret(keystore, "tls-certificate").decode())
     return (spki_pin(certificate).hex(),)
-
-
-def create(directory: Path, settings: Settings, passphrase: bytes | None) -> Created:
-    """Make a new node in `directory`: settings, keys, keystore, database. All of it or nothing.
-
-    Raises Misconfigured when something is there already or cannot be written.
-    """
-    directory = directory.absolute()
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise Misconfigured("There is something in this directory already.", "Give an empty or a new one with --dir.")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-        made.chmod(0o700)  # whatever the caller's umask took away
-    except OSError:
-        raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
-    before = os.umask(0o077)
-    try:
-        created = asyncio.run(make(made, settings, passphrase, SystemClock()))
-        # If we stop before here, only a hidden directory is left behind; after it, the node is whole.
-        made.rename(directory)
-    except OSError:
-        raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
-    finally:
-        os.umask(before)
-        shutil.rmtree(made, ignore_errors=True)
-    return created
-
-
-async def make(directory: Path, settings: Settings, passphrase: bytes | None, clock: Clock) -> Created:
-    """What :func:`create` puts into the empty `directory` of a new node, as of the time that `clock` shows."""
-    (directory / RUN).mkdir(mode=0o700)
-    (directory / "exports").mkdir(mode=0o700)
-    _write(directory / FILE_NAME, render(settings).encode(), 0o600)
-    if passphrase is None:
-        make_key_file(directory / settings.keys.key_file)
-    keystore = await Keystore.create(
-        directory / KEYSTORE,
-        settings.node.id,
-        _key_source(directory, settings),
-        clock=clock,
-        version=bridge.__version__,
-    )
-    try:
-        password = os.urandom(32).hex().encode()
-        issued = make_certificate(
-            [urlsplit(settings.node.url).hostname or "localhost"], clock.now(), 3650, password=password
-        )
-        now = clock.now()
-        await keystore.add_keys(
-            KeyRow("tls-certificate", "tls", "pem", issued.certificate, b"", now),
-            KeyRow("tls-key", "tls", "pem", issued.key, b"", now),
-            KeyRow("tls-password", "tls", "text", password, b"", now),
-            KeyRow("cursor", "hmac", "sha-256", os.urandom(32), b"", now),
-        )
-        pins = await _tls_pins(keystore, settings)
-        profile = profile_of(settings, pins)
-        await make_identity_keys(keystore, profile, now, os.urandom)
-        await make_message_keys(keystore, profile, now, os.urandom)
-        await make_sealing_key(keystore, profile, now, os.urandom)
-    finally:
-        await keystore.close()
-    node = await Node.open(directory, settings, clock=clock)
-    try:
-        own = node.book.get(node.book.own_id)
-        if own is None:
-            raise Misconfigured("The node could not publish itself.")
-        return Created(registry.fingerprint_of(own.descriptor), settings.warnings())
-    finally:
-        await node.close()
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """A new file, durable, readable by us alone."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """The right to be the one process that has this node open. Raises Misconfigured when another has it."""
-    run = directory / RUN
-    try:
-        run.mkdir(mode=0o700, exist_ok=True)
-        handle = os.open(run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        raise Misconfigured(
-            "The node's directory cannot be written.", "Run this as the user that the node belongs to."
-        ) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Misconfigured(
-                "This node is running already, or another command has it open.",
-                "Stop it first, or wait for the command to end.",
-                code="locked",
-            ) from None
-        yield
-    finally:
-        os.close(handle)
-
-
-def serve(directory: Path) -> int:
-    """Run the node in the foreground until SIGTERM or SIGINT; the exit status.
-
-    Raises Misconfigured, within seconds and before anything is served, when the node would not be safe as it is.
-    """
-    os.umask(0o077)
-    directory = directory.absolute()
-    settings = Settings.load(directory, os.environ)
-    with locked(directory):
-        logs.set_up(settings.log.level, SystemClock())
-        logs.catch_uncaught()
-        return asyncio.run(_serve(directory, settings))
-
-
-async def _serve(directory: Path, settings: Settings) -> int:
-    loop = asyncio.get_running_loop()
-    stop: asyncio.Future[str] = loop.create_future()
-
-    def ask_to_stop(number: signal.Signals) -> None:
-        if not stop.done():
-            stop.set_result(number.name)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask_to_stop, number)
-    try:
-        node = await _reopened(directory, settings)
-    except Unavailable as error:
-        raise Misconfigured(error.sentence, error.hint, code=error.code) from None
-    tune_process()
-    try:
-        async with working(node):
-            log.info("started", node=settings.node.id, version=bridge.__version__, port=settings.listen.port)
-            await _ask_for_administrator(node)
-            log.info("stopping", signal=await stop)
-    finally:
-        await node.close()
-    return 0
-
-
-COLLECT_AFTER: Final = 20_000
-"""New objects after which the collector looks for cycles among them: some megabytes at most."""
-
-
-def tune_process() -> None:
-    """What a process that runs a node does for speed, once the node is open."""
-    # The gazetteer and the code are here to stay: the collector need not walk through them again and again.
-    gc.collect()
-    gc.freeze()
-    # What an alert leaves behind is freed without the collector; looking for cycles so often cost a fifth of the time.
-    gc.set_threshold(COLLECT_AFTER)
 
 
 def _same_name(keystore: Keystore, settings: Settings) -> None:
@@ -1539,184 +1317,3 @@ def _same_name(keystore: Keystore, settings: Settings) -> None:
             "node.id is not the name that this node's keys belong to.",
             "Put the old one back; another name is another node: make it with `bridge init`.",
         )
-
-
-async def _reopened(directory: Path, settings: Settings) -> Node:
-    """Open a node that was made before. Raises Misconfigured also when what it knew is gone.
-
-    In a new database it would know no partner, take alerts a second time and give its descriptors old numbers.
-    """
-    engine, _, place = settings.database.url.partition(":")
-    file = directory / place
-    if engine == "sqlite" and (not file.exists() or file.stat().st_size == 0):
-        raise Misconfigured(
-            "This node's database is missing.", "Restore it from a backup; a new one would not know what was agreed and sent."
-        )
-    return await Node.open(directory, settings)
-
-
-async def _ask_for_administrator(node: Node) -> None:
-    """While a node has no administrator, each start makes the one link that makes the first.
-
-    It goes to the terminal of whoever starts the node by hand, and into a file for whoever does not; never into the
-    log, which others read.
-    """
-    path = node.directory / RUN / FIRST_ADMINISTRATOR
-    path.unlink(missing_ok=True)
-    secret = await node.sign_in.first_link()
-    if secret is None:
-        return
-    link = f"{node.settings.node.url.rstrip('/')}/set-up/{secret}"
-    _write(path, f"{link}\n".encode(), 0o600)
-    log.warning("no-administrator")
-    if sys.stderr.isatty():
-        sys.stderr.write(f"This node has no administrator yet. Open this link within 3 days to become the first:\n  {link}\n")
-        sys.stderr.flush()
-
-
-@contextlib.asynccontextmanager
-async def working(node: Node) -> AsyncIterator[None]:
-    """The open `node` at its doors and at work, until the block ends; whoever opened it closes it then.
-
-    The caller holds the node's lock. Raises Misconfigured when a door cannot be opened.
-    """
-    run = node.directory / RUN
-    runners: list[web.AppRunner] = []
-    try:
-        runners.append(await _listen_local(node, run / SOCKET))
-        runners.append(await _listen(node))
-        if node.settings.mesh.port:
-            runners.append(await _serve_at(node, node.mesh_application(), node.settings.mesh.port, "[mesh]"))
-        (run / "pid").write_text(f"{os.getpid()}\n")
-        await node.start()
-        yield
-    finally:
-        (run / "pid").unlink(missing_ok=True)
-        for runner in runners:
-            await runner.cleanup()
-        (run / SOCKET).unlink(missing_ok=True)
-
-
-async def _listen(node: Node) -> web.AppRunner:
-    settings = node.settings
-    app = node.application(node.bearer)
-    shell = node.shell()
-    await shell.warm()
-    shell.attach(app)
-    return await _serve_at(node, app, settings.listen.port, "[listen]")
-
-
-async def _serve_at(node: Node, app: web.Application, port: int, section: str) -> web.AppRunner:
-    """The application at a port, protected as `[listen]` says. Raises Misconfigured, naming the section, if it is taken."""
-    settings = node.settings
-    runner = await _runner(app, settings)
-    try:
-        site = web.TCPSite(
-            runner,
-            settings.bind_host,
-            port,
-            ssl_context=_tls(node),
-            reuse_address=True,
-            backlog=256,
-        )
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise Misconfigured(
-            f"Port {port} cannot be opened on {settings.bind_host}: {os.strerror(error.errno or 0).lower()}.",
-            f"Is another program using it? Set {section} port in node.toml.",
-        ) from None
-    except BaseException:
-        await runner.cleanup()
-        raise
-    return runner
-
-
-async def _listen_local(node: Node, path: Path) -> web.AppRunner:
-    """The operator's socket. The mode of the directory and of the socket is the permission."""
-
-    async def operator(_request: web.Request) -> Actor:
-        return OPERATOR
-
-    runner = await _runner(node.application(operator, control=True), node.settings)
-    path.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)  # a socket's path may be 107 bytes long, ours longer
-    try:
-        await web.UnixSite(runner, f"/proc/self/fd/{folder}/{path.name}").start()
-        path.chmod(0o600)
-    except OSError:
-        await runner.cleanup()
-        raise Misconfigured("The control socket cannot be opened.", "Is the node's directory writable?") from None
-    finally:
-        os.close(folder)
-    return runner
-
-
-async def _runner(app: web.Application, settings: Settings) -> web.AppRunner:
-    runner = Runner(
-        app,
-        access_log=None,
-        keepalive_timeout=max(15.0, settings.limits.header_seconds),
-        max_line_size=8190,
-        max_field_size=8190,
-        handler_cancellation=False,
-        shutdown_timeout=STOP_SECONDS / 2,
-    )
-    await runner.setup()
-    return runner
-
-
-def _tls(node: Node) -> ssl.SSLContext | None:
-    """TLS 1.3 with our own certificate or the operator's files; None where a proxy does it."""
-    settings = node.settings
-    if settings.listen.tls == "off":
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    if settings.listen.tls == "files":
-        try:
-            context.load_cert_chain(
-                node.directory / settings.listen.cert_file, node.directory / settings.listen.key_file
-            )
-        except (OSError, ssl.SSLError):
-            raise Misconfigured(
-                "The TLS certificate or its key cannot be read, or they do not belong together.",
-                "Check cert_file and key_file under [listen] in node.toml.",
-            ) from None
-        return context
-    # The library reads keys from files alone: the file holds the key encrypted, for as long as it takes to read it.
-    path = node.directory / RUN / "tls.pem"
-    path.unlink(missing_ok=True)
-    _write(path, _secret(node.keystore, "tls-key") + _secret(node.keystore, "tls-certificate"), 0o600)
-    try:
-        context.load_cert_chain(path, password=_secret(node.keystore, "tls-password"))
-    finally:
-        path.unlink(missing_ok=True)
-    return context
-
-
-@contextlib.asynccontextmanager
-async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    """The node's application without a running node, for commands that need nobody else; under the node's lock.
-
-    Raises Misconfigured when the node cannot be opened or is open elsewhere.
-    """
-    directory = directory.absolute()
-    settings = Settings.load(directory, os.environ)
-    before = os.umask(0o077)
-    try:
-        with locked(directory), tempfile.TemporaryDirectory(prefix="bridge-") as private:
-            logs.set_up("error", SystemClock(), stream=sys.stderr)
-            node = await _reopened(directory, settings)
-            try:
-                runner = await _listen_local(node, Path(private) / SOCKET)
-                try:
-                    connector = aiohttp.UnixConnector(str(Path(private) / SOCKET))
-                    async with aiohttp.ClientSession(connector=connector) as session:
-                        yield session
-                finally:
-                    await runner.cleanup()
-            finally:
-                await node.close()
-    finally:
-        os.umask(before)

@@ -20,7 +20,7 @@ from typing import Annotated, Any, BinaryIO, Final, Literal
 
 import msgspec
 
-from bridge import wire
+from bridge import files, wire
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto import archive
@@ -242,7 +242,7 @@ def _write(file: Path, header: Header, parts: Sequence[Path], passphrase: bytes,
     head = msgspec.json.encode(header)
     sealer = archive.Sealer(head, _salt(header), passphrase)
     total = sum(part.size for part in header.parts)
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = files.create(file)
     with os.fdopen(handle, "wb") as writer:
         writer.write(sealer.start(head))
         done, waiting = 0, b""
@@ -317,7 +317,7 @@ def _part_file(into: Path | None, part: Part) -> Iterator[BinaryIO | None]:
     if into is None:
         yield None
         return
-    handle = os.open(into / part.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = files.create(into / part.name)
     with os.fdopen(handle, "wb") as writer:
         yield writer
         writer.flush()
@@ -393,11 +393,7 @@ def _put(fresh: Path, final: Path, header: Header) -> list[str]:
     fresh.replace(final)
     if header.kind == "keystore":
         removed = _thin(final, header.node)
-    folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    files.sync_names(final.parent)
     return removed
 
 

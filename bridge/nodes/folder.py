@@ -26,6 +26,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from bridge import files
 from bridge.clock import Clock, millis
 from bridge.crypto import age
 from bridge.errors import BridgeError, Malformed, Rejected, Unavailable
@@ -445,13 +446,7 @@ class Disk:
         """Write a file under its hidden name, durably."""
         path = self._path / room / f".{name}.tmp"
         path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), self._mode)  # whatever the umask took away
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        self._sync(room)
+        files.write(path, content, self._mode)
 
     def reveal(self, room: str, name: str) -> None:
         """Give a hidden file its name, at once and durably."""
@@ -491,8 +486,4 @@ class Disk:
             self.remove("refused", name)
 
     def _sync(self, room: str) -> None:
-        handle = os.open(self._path / room, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        files.sync_names(self._path / room)

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import bridge
-from bridge import logs
+from bridge import files, logs
 from bridge.clock import Clock
 from bridge.config import Settings
 from bridge.errors import Misconfigured, Rejected
-from bridge.nodes.app import KEYSTORE, RUN, Node, locked
+from bridge.nodes.app import KEYSTORE, RUN, Node
 from bridge.nodes.backup import Header, Progress, read_header, unpack
+from bridge.nodes.serve import locked
 from bridge.storage import restoring
 
 DATA = "data.db"
@@ -163,11 +164,7 @@ def _replace(fresh: Path, final: Path) -> None:
             os.link(old, kept)
     # If we stop here, the old database has its place still, and a copy aside.
     fresh.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    files.sync_names(final.parent)
 
 
 async def _settled(

@@ -22,7 +22,7 @@ from bridge.api.door import number
 from bridge.clock import SystemClock
 from bridge.demo.stage import free_ports
 from bridge.errors import BridgeError, Malformed, Misconfigured, Rejected
-from bridge.nodes.app import tune_process
+from bridge.nodes.serve import tune_process
 from bridge.sandbox.gate import FAULTS
 from bridge.sandbox.pair import MAILBOX, Pair, Ports
 

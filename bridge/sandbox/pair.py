@@ -24,8 +24,9 @@ from bridge.config import Contact, Limits, MeshSection, Settings
 from bridge.config import Node as NodeSection
 from bridge.demo import scenarios
 from bridge.errors import BridgeError
-from bridge.nodes import app
+from bridge.nodes import create, serve
 from bridge.nodes.admit import SCOPES
+from bridge.nodes.app import Node
 from bridge.receipts import Status
 from bridge.sandbox.gate import Gate
 
@@ -86,7 +87,7 @@ class Pair:
         self._directory = directory
         self._ports = ports
         self._gazetteer: Gazetteer = areas.shipped()
-        self._nodes: dict[str, app.Node] = {}
+        self._nodes: dict[str, Node] = {}
         self._next = 0
         self._canned = canned()
         self.secrets = Secrets("", "", "")
@@ -136,7 +137,7 @@ class Pair:
             place = pristine / name
             place.mkdir(parents=True, mode=0o700)
             fingerprints[name] = " ".join(
-                (await app.make(place, self._settings(name), None, SystemClock())).fingerprint.words
+                (await create.make(place, self._settings(name), None, SystemClock())).fingerprint.words
             )
         async with contextlib.AsyncExitStack() as life:
             nodes = {name: await self._opened(pristine / name, name, life) for name in (AREA, PARTNER)}
@@ -151,9 +152,9 @@ class Pair:
             mailbox = await nodes[AREA].mailboxes.create(MAILBOX, "sandbox", None, True, ADMINISTRATORS[0])
             self.secrets = Secrets(token["token"], mailbox["password"], mailbox["shared_key"])
 
-    async def _opened(self, place: Path, name: str, life: contextlib.AsyncExitStack) -> app.Node:
-        life.enter_context(app.locked(place))
-        node = await app.Node.open(place, self._settings(name), gazetteer=self._gazetteer, test_keys=())
+    async def _opened(self, place: Path, name: str, life: contextlib.AsyncExitStack) -> Node:
+        life.enter_context(serve.locked(place))
+        node = await Node.open(place, self._settings(name), gazetteer=self._gazetteer, test_keys=())
         life.push_async_callback(node.close)
         return node
 
@@ -166,7 +167,7 @@ class Pair:
         async with contextlib.AsyncExitStack() as life:
             for name in (AREA, PARTNER):
                 node = await self._opened(now / name, name, life)
-                await life.enter_async_context(app.working(node))
+                await life.enter_async_context(serve.working(node))
                 self._nodes[name] = node
             desk = asyncio.get_running_loop().create_task(self._desk(self._nodes[PARTNER]))
             try:
@@ -176,7 +177,7 @@ class Pair:
                 await asyncio.gather(desk, return_exceptions=True)
 
     @staticmethod
-    async def _desk(node: app.Node) -> None:
+    async def _desk(node: Node) -> None:
         """The partner's team: opens, takes and closes what comes, so that every receipt can be followed."""
         while True:
             with contextlib.suppress(BridgeError):
@@ -218,7 +219,7 @@ class Pair:
         }
 
 
-async def _answer(node: app.Node, ref: str, age: float) -> None:
+async def _answer(node: Node, ref: str, age: float) -> None:
     state = (await node.acknowledge.show(ref)).entry.state
     due: Sequence[str] = [deed for after, deed in ANSWERS if age >= after]
     if "open" in due and state == Status.RECEIVED:

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from bridge import files
 from bridge.clock import Clock, millis, moment
 from bridge.crypto.keys import Random
 from bridge.crypto.vault import KEY_LENGTH, SALT_LENGTH, BucketKey, NodeKey
@@ -390,23 +391,12 @@ _COLUMNS: Final = "kid, purpose, alg, seed, public, not_before, not_after, destr
 def make_key_file(path: Path, random: Random = secrets.token_bytes) -> None:
     """Write a new key file, 0400, durable when this returns. Raises Misconfigured when something is there already."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
+        files.write(path, random(KEY_LENGTH).hex().encode() + b"\n", 0o400)
     except OSError:
         raise Misconfigured(
             "The key file cannot be made.",
             "Its folder must exist and be yours, and no such file may be there.",
         ) from None
-    try:
-        os.fchmod(handle, 0o400)
-        os.write(handle, random(KEY_LENGTH).hex().encode() + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read_secret(path: Path, what: str) -> bytes:

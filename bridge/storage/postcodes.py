@@ -22,6 +22,7 @@ from typing import IO
 
 import msgspec
 
+from bridge import files
 from bridge.areas import FULL_POSTCODE, GSS, Found, Gazetteer
 from bridge.errors import Misconfigured, Rejected, Unavailable
 
@@ -519,16 +520,9 @@ def _swap(target: Path, content: bytes) -> None:
     try:
         for left_over in target.parent.glob(f"{target.name}.*.tmp"):  # of an import that was killed
             left_over.unlink(missing_ok=True)
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:  # noqa: PTH123  # a file descriptor, for the mode
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
+        files.write(aside, content)
         aside.replace(target)
-        directory = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        files.sync_names(target.parent)
     except OSError:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)

@@ -22,7 +22,8 @@ import pair
 from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import Settings
-from bridge.nodes import app
+from bridge.nodes import serve
+from bridge.nodes.app import Node
 from bridge.nodes.transport import Transport
 from bridge.storage import settlement
 
@@ -55,7 +56,7 @@ class CountingTransport(Transport):
 class Driver:
     """Answers the commands. Times are seconds."""
 
-    def __init__(self, node: app.Node, transport: CountingTransport) -> None:
+    def __init__(self, node: Node, transport: CountingTransport) -> None:
         self._node = node
         self._transport = transport
         self._body = pair.alert()
@@ -144,10 +145,10 @@ async def _main(directory: Path) -> None:
         allow_private=settings.delivery.allow_private,
         allow_loopback=settings.delivery.allow_loopback,
     )
-    node = await app.Node.open(directory, settings, call=transport)
+    node = await Node.open(directory, settings, call=transport)
     try:
-        async with app.working(node):
-            app.tune_process()
+        async with serve.working(node):
+            serve.tune_process()
             driver = Driver(node, transport)
             loop = asyncio.get_running_loop()
             while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -162,5 +163,5 @@ async def _main(directory: Path) -> None:
 if __name__ == "__main__":
     os.umask(0o077)
     where = Path(sys.argv[1]).absolute()
-    with app.locked(where):
+    with serve.locked(where):
         asyncio.run(_main(where))

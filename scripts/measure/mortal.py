@@ -22,7 +22,8 @@ import msgspec
 from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import DatabaseSection, Settings
-from bridge.nodes import app
+from bridge.nodes import serve
+from bridge.nodes.app import Node
 from bridge.nodes.transport import Answer, Call, Endpoint, Transport
 from bridge.storage import ENGINES
 from bridge.storage.database import Database, Parameters, Row, Transaction
@@ -197,9 +198,9 @@ async def _main(directory: Path, fate: Fate, pipe: Connection) -> None:
         allow_private=settings.delivery.allow_private,
         allow_loopback=settings.delivery.allow_loopback,
     )
-    node = await app.Node.open(directory, settings, call=CountedCall(transport, fate))
+    node = await Node.open(directory, settings, call=CountedCall(transport, fate))
     try:
-        async with app.working(node):
+        async with serve.working(node):
             loop = asyncio.get_running_loop()
             with contextlib.suppress(EOFError):  # whoever started us has gone, or wants us to end
                 while True:
@@ -223,5 +224,5 @@ def run(directory: Path, log: Path, plan: Plan | None, pipe: Connection) -> None
     fate = Fate()
     if plan is not None:
         fate.choose(*plan)
-    with app.locked(directory):
+    with serve.locked(directory):
         asyncio.run(_main(directory, fate, pipe))

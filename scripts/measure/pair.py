@@ -24,6 +24,7 @@ import msgspec
 from bridge import registry
 from bridge.config import Limits, Node, Settings
 from bridge.nodes import app
+from bridge.nodes.create import create
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCENARIOS = ROOT / "configs" / "scenarios"
@@ -78,7 +79,7 @@ def make(
         url=f"https://127.0.0.1:{known_as or place.port}",
     )
     settings = Settings.first(node, port=place.port)
-    app.create(
+    create(
         directory,
         msgspec.structs.replace(settings, limits=Limits(partner_messages_per_hour=QUOTA)),
         None,

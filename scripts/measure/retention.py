@@ -30,7 +30,9 @@ from bridge import logs
 from bridge.clock import SystemClock, end_of, millis
 from bridge.config import Contact, Settings
 from bridge.config import Node as NodeSection
-from bridge.nodes.app import RUN, SOCKET, Node, _listen_local, make
+from bridge.nodes.app import RUN, Node
+from bridge.nodes.create import make
+from bridge.nodes.serve import SOCKET, listen_local
 from bridge.storage import inbox, retention
 from bridge.storage.contents import CONTENT, Contents
 
@@ -154,7 +156,7 @@ async def measure(directory: Path, alerts: int, idle_seconds: float, *, million:
         result["fill_seconds"] = round(time.monotonic() - began, 1)
         await node.retain.tick()
         async with AsyncExitStack() as stack:
-            runner = await _listen_local(node, node.directory / RUN / SOCKET)
+            runner = await listen_local(node, node.directory / RUN / SOCKET)
             stack.push_async_callback(runner.cleanup)
             mine, theirs = multiprocessing.Pipe()
             socket = os.path.relpath(node.directory / RUN / SOCKET)

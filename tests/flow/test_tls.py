@@ -16,7 +16,8 @@ from county import StandingClock, Templates, alert, own
 from bridge import registry
 from bridge.config import DatabaseSection, Delivery, Listen, Settings
 from bridge.errors import Misconfigured, Unavailable
-from bridge.nodes.app import Node, working
+from bridge.nodes.app import Node
+from bridge.nodes.serve import working
 from bridge.nodes.transport import Endpoint, Poster, Transport
 
 JCP, MASH = "luton-jcp", "luton-mash"

@@ -20,7 +20,8 @@ from bridge.config import Contact, Settings
 from bridge.config import Node as NodeSection
 from bridge.config import SignIn as SignInSection
 from bridge.errors import Unavailable
-from bridge.nodes.app import Node, make
+from bridge.nodes.app import Node
+from bridge.nodes.create import make
 from bridge.nodes.transport import Answer, Endpoint
 from bridge.registry import fingerprint_of
 

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from house import House
 
 from bridge.nodes.admit import OPERATOR, Actor
-from bridge.nodes.app import _ask_for_administrator
+from bridge.nodes.serve import _ask_for_administrator
 
 
 async def operator(_request: web.Request) -> Actor:
