@@ -318,7 +318,7 @@ async def test_an_old_keystore_never_takes_the_place_of_one_that_is_whole(
 async def test_a_running_node_is_not_restored_under_its_feet(
     node: Node, clock: Clock, place: Path, secret: Path
 ) -> None:
-    from bridge.nodes.serve import locked
+    from bridge.nodes.lock import locked
 
     await node.backup.make(place / "kent", secret, ["data"], "operator", nobody)
     with locked(node.directory), pytest.raises(Misconfigured, match="running already"):

@@ -11,12 +11,16 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from bridge.errors import Misconfigured
+from bridge.nodes.lock import is_locked, locked
 
 PROGRAM = [sys.executable, "-m", "bridge"]
 ENVIRONMENT = {
@@ -132,8 +136,11 @@ def test_a_start_that_fails_has_status_2_and_one_clear_line(made: Path, tmp_path
 # --- A node at work --------------------------------------------------------------------------------------------
 
 
+EARLY = {"put together where no node runs": ("partner", "list"), "only for a node at work": ("alert", "list")}
+
+
 class Running:
-    """A node's own process, and what comes out of its port."""
+    """A node's own process, what comes out of its port, and how commands ended that were called while it started."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory, self.port = directory, port
@@ -141,6 +148,13 @@ class Running:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*PROGRAM, "run", "--dir", directory], stderr=log, env=ENVIRONMENT)
         until = time.monotonic() + 30
+        while not is_locked(directory):
+            assert time.monotonic() < until, "the node does not start"
+            time.sleep(0.001)
+        with ThreadPoolExecutor(len(EARLY)) as pool:
+            self.early = dict(
+                zip(EARLY, pool.map(lambda command: bridge(*command, "--json", "--dir", directory), EARLY.values()), strict=True)
+            )
         while b" 200 " not in self.said(b"GET /readyz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"):
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < until, "the node is not ready"
@@ -163,6 +177,32 @@ def running(made: Path) -> Iterator[Running]:
     finally:
         node.process.kill()
         node.process.wait()
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_a_command_waits_for_a_node_that_is_being_started(name: str, running: Running) -> None:
+    done = running.early[name]
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["items"] == []
+
+
+def test_a_start_waits_for_a_command_that_has_the_node_open_and_not_for_a_node_at_work(tmp_path: Path) -> None:
+    taken = threading.Event()
+
+    def command() -> None:
+        with locked(tmp_path):
+            taken.set()
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(command)
+        assert taken.wait(10)
+        with locked(tmp_path, patience=10):
+            (tmp_path / "run" / "pid").write_text(f"{os.getpid()}\n")
+            started = time.monotonic()
+            with pytest.raises(Misconfigured, match="running already"), locked(tmp_path, patience=10):
+                pass
+            assert time.monotonic() - started < 5
 
 
 CANARY = b"Quetzalcoatlus"

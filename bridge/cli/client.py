@@ -8,8 +8,8 @@ speaks to it in exactly the same way.
 import asyncio
 import contextlib
 import json as json_module
-import os
 import shlex
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from urllib.parse import quote, urlencode
 import aiohttp
 
 from bridge.errors import BridgeError, Misconfigured, Unavailable
+from bridge.nodes import lock
 
 _HOST = "http://node"
 """Only a socket is ever dialled; HTTP asks for a name."""
 
-_LONGEST_SOCKET = 100
-"""A socket's path holds 107 bytes at most, including the zero at its end on some systems."""
+_STARTING = 10.0
+"""Seconds in which a node that is being started, or another command that has it open, comes to answer or ends."""
+
+_LOOK_AGAIN = 0.1
 
 
 class Problem(BridgeError):
@@ -203,19 +206,41 @@ class Control:
 
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        with _reachable(self._dir / "run" / "bridge.sock") as socket:
-            if await self._answers(socket):
-                async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket)) as session:
-                    yield session
-                return
-        if not self._offline:
-            raise Unavailable(
-                "not-running", "The node is not running.", f"Start it with: bridge run --dir {shlex.quote(str(self._dir))}"
-            )
-        from bridge.nodes import serve
+        async with contextlib.AsyncExitStack() as stack:
+            yield await self._found(stack)
 
-        async with serve.offline(self._dir) as session:
-            yield session
+    async def _found(self, stack: contextlib.AsyncExitStack) -> aiohttp.ClientSession:
+        """The way to the node at work, or with `offline` to one put together here, until `stack` is closed.
+
+        While another process has the node open and does not answer, it is being started or stopped, or is a command
+        that will end: then it is waited for.
+        """
+        socket = stack.enter_context(lock.reachable(self._dir / lock.RUN / lock.SOCKET))
+        until = time.monotonic() + _STARTING
+        while not await self._answers(socket):
+            late = time.monotonic() >= until
+            if late or not lock.is_locked(self._dir):
+                if not self._offline:
+                    raise self._absent()
+                from bridge.nodes import serve
+
+                try:
+                    return await stack.enter_async_context(serve.offline(self._dir))
+                except Misconfigured as error:
+                    if late or error.code != "locked":
+                        raise
+            await asyncio.sleep(_LOOK_AGAIN)
+        return await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket)))
+
+    def _absent(self) -> Unavailable:
+        if lock.is_locked(self._dir):
+            return Unavailable(
+                "no-answer",
+                f"The node did not answer within {_STARTING:.0f} s.",
+                "It is being started or stopped, or another command has it open. Try again in a moment.",
+            )
+        start = f"Start it with: bridge run --dir {shlex.quote(str(self._dir))}"
+        return Unavailable("not-running", "The node is not running.", start)
 
     async def _answers(self, socket: str) -> bool:
         try:
@@ -235,19 +260,6 @@ class Control:
 
 
 _PAGE = 200
-
-
-@contextlib.contextmanager
-def _reachable(socket: Path) -> Iterator[str]:
-    """A path to the socket that fits where the system keeps one: through the folder's descriptor when it is long."""
-    if len(os.fsencode(socket)) <= _LONGEST_SOCKET or not socket.parent.is_dir():
-        yield str(socket)
-        return
-    folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{socket.name}"
-    finally:
-        os.close(folder)
 
 
 def _media(headers: Mapping[str, str]) -> str:

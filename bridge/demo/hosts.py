@@ -30,7 +30,8 @@ from bridge.config import PREFIX, Contact, Node, Settings, SignIn
 from bridge.errors import BridgeError
 from bridge.nodes import app
 from bridge.nodes.create import make
-from bridge.nodes.serve import locked, serve, working
+from bridge.nodes.lock import locked
+from bridge.nodes.serve import serve, working
 
 log = structlog.get_logger()
 

@@ -144,7 +144,6 @@ DROP = "folder"
 AGREEMENTS = "agreements.toml"
 KEPT = (FILE_NAME, AGREEMENTS)
 """What a backup of the data holds besides the database."""
-RUN = "run"
 EVENTS_KEPT_MS = 14 * 24 * 3600 * 1000
 EVENTS_KEPT = 500_000
 

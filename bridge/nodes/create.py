@@ -15,7 +15,8 @@ from bridge.config import FILE_NAME, Settings, render
 from bridge.crypto.keys import Fingerprint
 from bridge.crypto.tls import make_certificate
 from bridge.errors import Misconfigured
-from bridge.nodes.app import KEYSTORE, RUN, Node, key_source, own_tls_pins, profile_of
+from bridge.nodes.app import KEYSTORE, Node, key_source, own_tls_pins, profile_of
+from bridge.nodes.lock import RUN
 from bridge.nodes.rotate import make_identity_keys, make_message_keys, make_sealing_key
 from bridge.storage.keystore import KeyRow, Keystore, make_key_file
 

@@ -20,9 +20,9 @@ from bridge import files, logs
 from bridge.clock import Clock
 from bridge.config import Settings
 from bridge.errors import Misconfigured, Rejected
-from bridge.nodes.app import KEYSTORE, RUN, Node
+from bridge.nodes.app import KEYSTORE, Node
 from bridge.nodes.backup import Header, Progress, read_header, unpack
-from bridge.nodes.serve import locked
+from bridge.nodes.lock import RUN, locked
 from bridge.storage import restoring
 
 DATA = "data.db"

@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import os
 import signal
 import ssl
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -24,38 +22,19 @@ from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.errors import Misconfigured, Unavailable
 from bridge.nodes.admit import OPERATOR, Actor
-from bridge.nodes.app import RUN, Node, secret
+from bridge.nodes.app import Node, secret
+from bridge.nodes.lock import PID, RUN, SOCKET, locked, reachable
 
 log = structlog.get_logger()
 
-SOCKET = "bridge.sock"
+COMMAND_SOCKET = "command.sock"
+"""By it a command speaks to a node that it has put together itself."""
 FIRST_ADMINISTRATOR = "first-administrator"
 STOP_SECONDS = 4.0
 
 
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """The right to be the one process that has this node open. Raises Misconfigured when another has it."""
-    run = directory / RUN
-    try:
-        run.mkdir(mode=0o700, exist_ok=True)
-        handle = os.open(run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        raise Misconfigured(
-            "The node's directory cannot be written.", "Run this as the user that the node belongs to."
-        ) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Misconfigured(
-                "This node is running already, or another command has it open.",
-                "Stop it first, or wait for the command to end.",
-                code="locked",
-            ) from None
-        yield
-    finally:
-        os.close(handle)
+COMMAND_SECONDS: Final = 5.0
+"""So long a start waits for a command that has the node open: `bridge run & bridge partner invite` may begin in any order."""
 
 
 def serve(directory: Path) -> int:
@@ -66,7 +45,7 @@ def serve(directory: Path) -> int:
     os.umask(0o077)
     directory = directory.absolute()
     settings = Settings.load(directory, os.environ)
-    with locked(directory):
+    with locked(directory, patience=COMMAND_SECONDS):
         logs.set_up(settings.log.level, SystemClock())
         logs.catch_uncaught()
         return asyncio.run(_serve(directory, settings))
@@ -156,11 +135,11 @@ async def working(node: Node) -> AsyncIterator[None]:
         runners.append(await _listen(node))
         if node.settings.mesh.port:
             runners.append(await _serve_at(node, node.mesh_application(), node.settings.mesh.port, "[mesh]"))
-        (run / "pid").write_text(f"{os.getpid()}\n")
+        (run / PID).write_text(f"{os.getpid()}\n")
         await node.start()
         yield
     finally:
-        (run / "pid").unlink(missing_ok=True)
+        (run / PID).unlink(missing_ok=True)
         for runner in runners:
             await runner.cleanup()
         (run / SOCKET).unlink(missing_ok=True)
@@ -209,15 +188,13 @@ async def listen_local(node: Node, path: Path) -> web.AppRunner:
 
     runner = await _runner(node.application(operator, control=True), node.settings)
     path.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)  # a socket's path may be 107 bytes long, ours longer
     try:
-        await web.UnixSite(runner, f"/proc/self/fd/{folder}/{path.name}").start()
+        with reachable(path) as short:
+            await web.UnixSite(runner, short).start()
         path.chmod(0o600)
     except OSError:
         await runner.cleanup()
         raise Misconfigured("The control socket cannot be opened.", "Is the node's directory writable?") from None
-    finally:
-        os.close(folder)
     return runner
 
 
@@ -274,17 +251,19 @@ async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
     settings = Settings.load(directory, os.environ)
     before = os.umask(0o077)
     try:
-        with locked(directory), tempfile.TemporaryDirectory(prefix="bridge-") as private:
+        with locked(directory):
             logs.set_up("error", SystemClock(), stream=sys.stderr)
             node = await _reopened(directory, settings)
+            socket = directory / RUN / COMMAND_SOCKET
             try:
-                runner = await listen_local(node, Path(private) / SOCKET)
+                runner = await listen_local(node, socket)
                 try:
-                    connector = aiohttp.UnixConnector(str(Path(private) / SOCKET))
-                    async with aiohttp.ClientSession(connector=connector) as session:
-                        yield session
+                    with reachable(socket) as path:
+                        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
+                            yield session
                 finally:
                     await runner.cleanup()
+                    socket.unlink(missing_ok=True)
             finally:
                 await node.close()
     finally:

@@ -27,6 +27,7 @@ from bridge.errors import BridgeError
 from bridge.nodes import create, serve
 from bridge.nodes.admit import SCOPES
 from bridge.nodes.app import Node
+from bridge.nodes.lock import locked
 from bridge.receipts import Status
 from bridge.sandbox.gate import Gate
 
@@ -153,7 +154,7 @@ class Pair:
             self.secrets = Secrets(token["token"], mailbox["password"], mailbox["shared_key"])
 
     async def _opened(self, place: Path, name: str, life: contextlib.AsyncExitStack) -> Node:
-        life.enter_context(serve.locked(place))
+        life.enter_context(locked(place))
         node = await Node.open(place, self._settings(name), gazetteer=self._gazetteer, test_keys=())
         life.push_async_callback(node.close)
         return node

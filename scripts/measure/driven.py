@@ -23,6 +23,7 @@ from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.nodes import serve
+from bridge.nodes.lock import locked
 from bridge.nodes.app import Node
 from bridge.nodes.transport import Transport
 from bridge.storage import settlement
@@ -163,5 +164,5 @@ async def _main(directory: Path) -> None:
 if __name__ == "__main__":
     os.umask(0o077)
     where = Path(sys.argv[1]).absolute()
-    with serve.locked(where):
+    with locked(where):
         asyncio.run(_main(where))

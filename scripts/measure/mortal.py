@@ -23,6 +23,7 @@ from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import DatabaseSection, Settings
 from bridge.nodes import serve
+from bridge.nodes.lock import locked
 from bridge.nodes.app import Node
 from bridge.nodes.transport import Answer, Call, Endpoint, Transport
 from bridge.storage import ENGINES
@@ -224,5 +225,5 @@ def run(directory: Path, log: Path, plan: Plan | None, pipe: Connection) -> None
     fate = Fate()
     if plan is not None:
         fate.choose(*plan)
-    with serve.locked(directory):
+    with locked(directory):
         asyncio.run(_main(directory, fate, pipe))

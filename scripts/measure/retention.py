@@ -30,9 +30,10 @@ from bridge import logs
 from bridge.clock import SystemClock, end_of, millis
 from bridge.config import Contact, Settings
 from bridge.config import Node as NodeSection
-from bridge.nodes.app import RUN, Node
+from bridge.nodes.app import Node
 from bridge.nodes.create import make
-from bridge.nodes.serve import SOCKET, listen_local
+from bridge.nodes.lock import RUN, SOCKET
+from bridge.nodes.serve import listen_local
 from bridge.storage import inbox, retention
 from bridge.storage.contents import CONTENT, Contents
 
