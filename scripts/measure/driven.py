@@ -23,8 +23,8 @@ from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.nodes import serve
-from bridge.nodes.lock import locked
 from bridge.nodes.app import Node
+from bridge.nodes.lock import locked
 from bridge.nodes.transport import Transport
 from bridge.storage import settlement
 

@@ -23,8 +23,8 @@ from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import DatabaseSection, Settings
 from bridge.nodes import serve
-from bridge.nodes.lock import locked
 from bridge.nodes.app import Node
+from bridge.nodes.lock import locked
 from bridge.nodes.transport import Answer, Call, Endpoint, Transport
 from bridge.storage import ENGINES
 from bridge.storage.database import Database, Parameters, Row, Transaction
