@@ -53,7 +53,7 @@ from bridge.storage import (
 )
 from bridge.storage import copies as register
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents, gone
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Row, Transaction
 from bridge.storage.early import RECEIVED, SENT, Early
 from bridge.storage.events import New, tell
 from bridge.storage.keystore import KeyRow, Keystore
@@ -73,13 +73,14 @@ ASK_EVERY = 60.0
 """Seconds between two questions for partners' time while deleting is braked."""
 
 BATCH = 50
-LEAST_AT_ONCE, MOST_AT_ONCE = 50, 200
+LEAST_AT_ONCE, MOST_AT_ONCE = 30, 200
+AHEAD = 1_000
 UNIT = 0.005
 """Seconds that one unit of deleting should take, for others' units wait as long: it deletes more or less to keep to it."""
 
-PAUSE = 0.002
-REST = 0.6
-"""How much of a unit's time belongs to everybody else before the next."""
+PAUSE = 0.001
+PACE = 3_000
+"""How many alerts a second are deleted at most: the disk, too, is everybody's, and 10,000 may take five seconds."""
 
 TURN = 5.0
 """Seconds that one run deletes at most; what is left is for the next, which a running node begins at once."""
@@ -308,13 +309,23 @@ class Retain:
         return late
 
     async def _purge_inbox(self, now: datetime, last: float) -> int:
+        ahead: list[Due] = []
+
         async def some(most: int) -> int:
+            # Looked for beside the writer, and once more in the unit: a step or a hold may have come between.
+            if len(ahead) < most:
+                ahead[:] = await retention.due_inbox(self._db, millis(now), AHEAD)
+            found, ahead[:] = ahead[:most], ahead[most:]
+            if not found:
+                return 0
             async with self._db.transaction() as tx:
-                rows = await retention.due_inbox(tx, millis(now), most)
-                partners = await self.purge_within(tx, rows, "expired", "node", millis(now))
+                again = retention.still_due([row.seq for row in found], millis(now))
+                rows, *beside = await tx.fetch_each([again, *_beside(found)])
+                due = [Due(*row) for row in rows]
+                partners = await self._purge(tx, due, beside, "expired", "node", millis(now))
             for partner in partners:
                 self._wake(partner)
-            return len(rows)
+            return len(found)
 
         return await self._by_units(some, last)
 
@@ -337,7 +348,7 @@ class Retain:
 
     async def _by_units(self, some: Callable[[int], Awaitable[int]], last: float) -> int:
         """Delete unit by unit until nothing is left or the turn is over, each as large as goes in `UNIT`; how many."""
-        done, size = 0, BATCH
+        done, size = 0, LEAST_AT_ONCE
         while (began := self._clock.monotonic()) < last:
             # If we stop here, the next run finds the rest.
             count = await some(size)
@@ -349,7 +360,7 @@ class Retain:
                 size = min(MOST_AT_ONCE, size * 2)
             elif took > UNIT * 2:
                 size = max(LEAST_AT_ONCE, size // 2)
-            await asyncio.sleep(max(PAUSE, took * REST))
+            await asyncio.sleep(max(PAUSE, count / PACE - took))
         return done
 
     async def _let_go(self, tx: Transaction, ids: Sequence[str], at: int) -> None:
@@ -375,10 +386,18 @@ class Retain:
             return set()
         if code != "expired":
             await self._ended_early(tx, rows, code, at)
+        return await self._purge(tx, rows, await tx.fetch_each(_beside(rows)), code, actor, at)
+
+    async def _purge(
+        self, tx: Transaction, rows: Sequence[Due], beside: Sequence[list[Row]], code: str, actor: str, at: int
+    ) -> set[str]:
+        """As :meth:`purge_within`; `beside` is what was found by :func:`_beside`, perhaps of more rows than these."""
+        if not rows:
+            return set()
+        came, said, copied = beside
         await retention.purge_inbox(tx, [(at, code, row.seq) for row in rows])
-        copies = [row.message_id for row in rows]
-        await remarks.purge(tx, remarks.RECEIVED, [row.alert_id for row in rows], at, copies)
-        arrivals = await inbox.arrivals(tx, {row.envelope_id for row in rows})
+        await remarks.purge_found(tx, remarks.RECEIVED, said, at, [row.message_id for row in rows])
+        arrivals = inbox.brought(came)
         by_partner: dict[str, list[Statement]] = {}
         told: list[tuple[bytes, str, int, str | None]] = []
         for row in rows:
@@ -399,7 +418,9 @@ class Retain:
             Facts(row.alert_id, row.reference, row.partner, Status.PURGED, code) for row in rows
         ]
         # Copies in other systems have to go with it: their systems are told, and the operator's list says so.
-        due = await register.notice(tx, list({row.alert_id for row in rows}), at, code)
+        alerts = {row.alert_id for row in rows}
+        due = [row for row in register.of(copied) if row.alert_id in alerts]
+        register.notice(tx, due, at, code)
         notices = [New("copy.due", about(row.alert_id, copy=row.id, code=code)) for row in due]
         await tell(tx, [*(New("alert.updated", each) for each in facts), *notices], at)
         events = [Event("inbox:deleted", actor, row.alert_id, outcome=code) for row in rows]
@@ -969,6 +990,16 @@ _NOT_THERE = frozenset({Status.REFUSED, Status.UNDELIVERED, Status.WITHDRAWN, St
 
 _MAY_END = frozenset({Status.COLLECTED, Status.CLOSED, Status.NOT_OURS, *_NOT_THERE})
 """Statuses of one recipient after which an alert may be one that all of them have settled."""
+
+
+def _beside(rows: Sequence[Due]) -> list[tuple[str, Parameters]]:
+    """What else is asked of received alerts that are deleted: one call, for others wait for calls more than for rows."""
+    alerts = list({row.alert_id for row in rows})
+    return [
+        inbox.arrived_in(list({row.envelope_id for row in rows})),
+        remarks.made_about(remarks.RECEIVED, alerts),
+        register.kept(alerts),
+    ]
 
 
 async def _again(tx: Transaction, alert_id: str) -> sent.Alert:

@@ -1,10 +1,10 @@
 """The copy register: what left the node for other systems, and what came of it. Ids, names and times; never content."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from bridge.storage import counters
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Row, Transaction
 
 AT_ONCE: Final = 400
 
@@ -60,21 +60,20 @@ async def add(tx: Transaction, rows: Sequence[Copied]) -> bool:
     return True
 
 
-async def notice(tx: Transaction, alert_ids: Sequence[str], at: int, code: str) -> list[Copied]:
-    """Mark the copies of alerts that are deleted now as to be destroyed; those that were not so marked before."""
-    found: list[Copied] = []
-    for start in range(0, len(alert_ids), AT_ONCE):
-        some = alert_ids[start : start + AT_ONCE]
-        rows = await tx.fetch(
-            f"select {_COPY} from copies where alert_id in ({','.join('?' * len(some))}) and {STATES['kept']} order by seq",
-            some,
-        )
-        found += [Copied(*row) for row in rows]
-    if found:
-        await tx.executemany(
-            "update copies set noticed_at = ?, notice = ? where id = ?", [(at, code, row.id) for row in found]
-        )
-    return found
+def kept(alert_ids: Sequence[str]) -> tuple[str, Parameters]:
+    """The query for the copies of alerts (a few hundred) that may be kept so far; :func:`of` reads its answer."""
+    marks = ",".join("?" * len(alert_ids))
+    return f"select {_COPY} from copies where alert_id in ({marks}) and {STATES['kept']} order by seq", tuple(alert_ids)
+
+
+def of(rows: Iterable[Row]) -> list[Copied]:
+    """The answer of :func:`kept`."""
+    return [Copied(*row) for row in rows]
+
+
+def notice(tx: Transaction, rows: Sequence[Copied], at: int, code: str) -> None:
+    """Mark copies of alerts that are deleted now as to be destroyed, by the end of the unit."""
+    tx.later("update copies set noticed_at = ?, notice = ? where id = ?", [(at, code, row.id) for row in rows])
 
 
 async def find(db: Database | Transaction, copy_id: str, team: str | None = None) -> Copied | None:

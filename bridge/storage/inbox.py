@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bridge.storage import counters, seen
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Row, Transaction
 
 
 class Item(NamedTuple):
@@ -89,9 +89,17 @@ async def arrival(db: Database | Transaction, envelope_id: bytes) -> Arrival | N
 async def arrivals(db: Database | Transaction, envelope_ids: Iterable[bytes]) -> dict[bytes, Arrival]:
     """The evidence of several envelopes, by id."""
     ids = tuple(envelope_ids)
-    if not ids:
-        return {}
-    rows = await db.fetch(f"select {_ARRIVAL} from arrivals where envelope_id in ({','.join('?' * len(ids))})", ids)
+    return brought(await db.fetch(*arrived_in(ids))) if ids else {}
+
+
+def arrived_in(envelope_ids: Sequence[bytes]) -> tuple[str, Parameters]:
+    """The query for the evidence of several envelopes; `brought` reads its answer."""
+    marks = ",".join("?" * len(envelope_ids))
+    return f"select {_ARRIVAL} from arrivals where envelope_id in ({marks})", tuple(envelope_ids)
+
+
+def brought(rows: Iterable[Row]) -> dict[bytes, Arrival]:
+    """The rows of `arrived_in`, by id."""
     return {row[0]: Arrival(*row) for row in rows}
 
 
@@ -339,8 +347,8 @@ async def counts(db: Database | Transaction) -> dict[str, int]:
 
 
 async def add_told(tx: Transaction, rows: Iterable[tuple[bytes, str, int, str | None]]) -> None:
-    """Record what we said, signed, of messages that we received: (message id, status, at, code)."""
-    await tx.executemany(
+    """Record what we said, signed, of messages that we received, by the end of the unit: (message id, status, at, code)."""
+    tx.later(
         "insert into said (message_id, status, at, code) values (?, ?, ?, ?) on conflict do nothing", list(rows)
     )
 

@@ -10,7 +10,7 @@ from bridge.crypto.vault import DataKey
 from bridge.remarks import Answer, Question, Remark
 from bridge.storage import outbox
 from bridge.storage.contents import payload_label
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Row, Transaction
 
 RECEIVED, SENT = "received", "sent"
 """Sides: about an alert in the inbox, or about one that was sent from here."""
@@ -124,12 +124,20 @@ async def purge(
     tx: Transaction, side: str, alert_ids: Sequence[str], now: int, messages: Iterable[bytes] = ()
 ) -> None:
     """Delete what was asked and answered about these alerts, or those copies of them; what is on its way goes too."""
-    if not alert_ids:
-        return
-    rows = await tx.fetch(
-        f"select id, message, ours from remarks where side = ? and alert_id in ({_among(len(alert_ids))})",
-        (side, *alert_ids),
-    )
+    if alert_ids:
+        await purge_found(tx, side, await tx.fetch(*made_about(side, alert_ids)), now, messages)
+
+
+def made_about(side: str, alert_ids: Sequence[str]) -> tuple[str, Parameters]:
+    """The query for what :func:`purge_found` deletes."""
+    sql = f"select id, message, ours from remarks where side = ? and alert_id in ({_among(len(alert_ids))})"
+    return sql, (side, *alert_ids)
+
+
+async def purge_found(
+    tx: Transaction, side: str, rows: Iterable[Row], now: int, messages: Iterable[bytes] = ()
+) -> None:
+    """As :func:`purge`, of the rows that :func:`made_about` asks for."""
     mine = set(messages)
     gone = [(row[0], row[2]) for row in rows if not mine or row[1] in mine]
     if not gone:

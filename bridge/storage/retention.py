@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bridge.storage import counters, outbox, remarks, seen
 from bridge.storage.contents import HOLD
-from bridge.storage.database import Database, Transaction
+from bridge.storage.database import Database, Parameters, Transaction
 
 FORGOTTEN = "forgotten"
 """Fact: the newest time (ms) up to which ids that came before were dropped. It never falls."""
@@ -164,6 +164,14 @@ async def by_seq(tx: Transaction, seqs: Sequence[int]) -> list[Due]:
         f"select {_DUE} from inbox where purged_at is null and seq in ({_among(len(seqs))})", tuple(seqs)
     )
     return [Due(*row) for row in rows]
+
+
+def still_due(seqs: Sequence[int], now: int) -> tuple[str, Parameters]:
+    """The query for rows of :class:`Due`, by their numbers, whose time is over."""
+    return (
+        f"select {_DUE} from inbox where purged_at is null and retain_until <= ? and seq in ({_among(len(seqs))})",
+        (now, *seqs),
+    )
 
 
 async def deleted(tx: Transaction, alert_ids: Sequence[str]) -> set[tuple[str, str]]:

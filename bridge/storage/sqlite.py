@@ -44,7 +44,7 @@ BUSY_MS: Final = 4_000
 UNITS_A_COMMIT: Final = 64
 """At most this many units share one commit, so that the first of them does not wait for ever."""
 
-WAL_BYTES: Final = 2 * 1024 * 1024
+WAL_BYTES: Final = 1024 * 1024
 """A write-ahead log longer than this is folded into the file."""
 
 
@@ -502,21 +502,24 @@ class Sqlite(Database):
         with contextlib.suppress(sqlite3.Error, BridgeError):
             if self._folder is not None:
                 await self._folder.run(_pragma, "wal_checkpoint(PASSIVE)")
-            await self._alone(lambda raw: _pragma(raw, "wal_checkpoint(PASSIVE)"))
+            await self._alone(lambda raw: _pragma(raw, "wal_checkpoint(PASSIVE)"), beside_reads=True)
 
     async def checkpoint(self) -> None:
         """See :meth:`Database.checkpoint`."""
         if not self._closed:
             await asyncio.shield(self._spawn(self._fold()))
 
-    async def _alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run on the writer between units, with no read under way."""
+    async def _alone(self, work: Callable[[sqlite3.Connection], T], *, beside_reads: bool = False) -> T:
+        """Run on the writer between units, with no read under way that began before; `beside_reads`: new ones go on."""
         await self._turn()
 
         async def run() -> T:
             try:
                 await self._settle()
                 await self._hold_reads()
+                if beside_reads:
+                    # They see the newest commit, so that nothing of the log is kept back for them.
+                    self._reads_wait.set()
                 if self._writer is None:
                     raise unavailable("The database is closed.", "The node is stopping.")
                 return await self._writer.run(work)
@@ -548,7 +551,7 @@ class Sqlite(Database):
         try:
             while not copy.over:
                 started = time.perf_counter()
-                await self._alone(copy.step)
+                await self._alone(copy.step, beside_reads=True)
                 progress(copy.total - copy.left, copy.total)
                 # Two thirds of the time belong to everybody else.
                 await asyncio.sleep(min(0.5, 2 * (time.perf_counter() - started)))

@@ -586,6 +586,30 @@ async def test_the_write_ahead_log_is_folded_while_units_go_on(engine: str, tmp_
     assert WAL_BYTES < longest < 8 * WAL_BYTES, "of the 30 MB that were written"
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_read_that_comes_while_the_writer_folds_does_not_wait_for_it(engine: str, tmp_path: Path) -> None:
+    database = await ENGINES[engine](tmp_path / "data.db")
+    assert isinstance(database, Sqlite)
+    begun, over = threading.Event(), threading.Event()
+
+    def long(_raw: sqlite3.Connection) -> None:
+        begun.set()
+        over.wait(10)
+
+    try:
+        async with database.transaction() as unit:
+            await unit.execute(TABLE)
+        folding = asyncio.create_task(database._alone(long, beside_reads=True))
+        assert await asyncio.to_thread(begun.wait, 10)
+        assert await asyncio.wait_for(ids(database), 5) == []
+        assert not folding.done()
+        over.set()
+        await folding
+    finally:
+        over.set()
+        await database.close()
+
+
 async def test_a_file_with_another_journal_is_taken_over(tmp_path: Path) -> None:
     for journal in ("delete", "truncate", "wal"):
         path = tmp_path / journal

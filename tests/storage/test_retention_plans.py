@@ -89,6 +89,7 @@ def _message(number: int) -> sent.Message:
 Ask = Callable[[Any], Awaitable[Any]]
 QUESTIONS: dict[str, Ask] = {
     "due, received": lambda db: retention.due_inbox(db, NOW, 50),
+    "due still": lambda db: db.fetch(*retention.still_due(list(range(1, 26)), NOW)),
     "due, sent": lambda db: retention.due_sent(db, NOW, 50),
     "overdue": lambda db: retention.overdue(db, NOW),
     "to warn": lambda db: retention.to_warn(db, NOW, NOW + 14 * DAY, 14, 500),
