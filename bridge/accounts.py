@@ -59,7 +59,7 @@ ROLES: Final[dict[str, Role]] = {
             May.CONNECT,
         ),
         _role("auditor", "Auditor", "can read the audit log and check it, and cannot change anything", May.AUDIT),
-        _role("integration", "Connections", "can make and end the tokens of other systems", May.CONNECT),
+        _role("integration", "Connections", "can make and end the tokens of other systems, and look after those that are told of events", May.CONNECT),
     )
 }
 """Every role. Nobody may do what no role of theirs says; administrators do not read alerts."""

@@ -19,14 +19,18 @@ from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Enrol
 from bridge.nodes.export import Export
 from bridge.nodes.follow import Follow
+from bridge.nodes.meter import Meter
+from bridge.nodes.publish import Publish
 from bridge.nodes.recall import Recall
 from bridge.nodes.retain import Retain
 from bridge.nodes.sign_in import SignIn, Visitor
 from bridge.nodes.submit import Submit
+from bridge.nodes.subscribe import Subscribe
 from bridge.nodes.triage import Triage
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.withhold import Withhold
 from bridge.web import passkeys
+from bridge.web.admin.connections import Connections
 from bridge.web.admin.keeping import Keeping
 from bridge.web.admin.log import Log, Verify
 from bridge.web.admin.office import Office
@@ -71,6 +75,9 @@ class Parts:
     triage: Triage
     acknowledge: Acknowledge
     export: Export
+    subscribe: Subscribe
+    publish: Publish
+    meter: Meter
     functions: tuple[str, ...]
     address: Address
     drafts: Drafts
@@ -140,6 +147,7 @@ def rooms(parts: Parts) -> list[object]:
         Keeping(office=parts.office, retain=parts.retain, sign_in=parts.sign_in),
         Log(recall=parts.recall, sign_in=parts.sign_in, verify=parts.verify),
         Tokens(admit=parts.admit),
+        Connections(subscribe=parts.subscribe, publish=parts.publish, meter=parts.meter, admit=parts.admit),
         Help(),
     ]
     if parts.organisation:

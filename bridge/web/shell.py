@@ -130,11 +130,12 @@ def pages_of(*rooms: object) -> list[tuple[Marked, Handler]]:
 
 
 class Place(NamedTuple):
-    """An entry of the navigation: shown to whoever may use it, when its page is there."""
+    """An entry of the navigation: shown to whoever may use it, when its page is there. `also`: pages that belong to it."""
 
     path: str
     text: str
     may: May
+    also: tuple[str, ...] = ()
 
 
 NAVIGATION: Final = (
@@ -145,7 +146,7 @@ NAVIGATION: Final = (
     Place("/reports", "Numbers", May.LEAD),
     Place("/admin", "Administration", May.ADMINISTER),
     Place("/admin/audit", "Audit log", May.AUDIT),
-    Place("/admin/tokens", "Connections", May.CONNECT),
+    Place("/admin/tokens", "Connections", May.CONNECT, ("/admin/webhooks", "/admin/calls")),
 )
 MOST_PLACES: Final = 4
 """More than these at once and none is found; administrators reach the rest from their overview."""
@@ -582,8 +583,9 @@ class Shell:
             return []
         places = [place for place in NAVIGATION if place.may in visitor.may and place.path in self._paths]
         # The longest path that the page lies under is where the visitor is.
-        under = [p.path for p in places if visit.request.path == p.path or visit.request.path.startswith(f"{p.path}/")]
-        here = max(under, key=len, default="")
+        at = f"{visit.request.path}/"
+        under = {each: p.path for p in places for each in (p.path, *p.also) if at.startswith(f"{each}/")}
+        here = under[max(under, key=len)] if under else ""
         shown = places[:MOST_PLACES]
         found = []
         for place in shown:
@@ -592,7 +594,7 @@ class Shell:
                 {
                     "href": place.path,
                     "text": _(place.text),
-                    "count": await badge(visitor) if badge else 0,
+                    "count": await badge(visitor) if badge else None,
                     "active": place.path == here,
                     "current": place.path == visit.request.path,
                 }
