@@ -37,6 +37,10 @@ TOLD = frozenset({Status.TAKEN, Status.CLOSED, Status.NOT_OURS})
 """Steps that the area's own systems are told of, since another of them or a person may have taken them."""
 
 
+NOTE = "note"
+"""Label of what a team wrote for itself, under the alert's key."""
+
+
 class Received(msgspec.Struct, frozen=True, omit_defaults=True):
     """One received alert whole. `content` is None once it is deleted."""
 
@@ -53,6 +57,17 @@ class Received(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return f"Received({self.entry.id})"
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What a team wrote for itself when it closed an alert; `by` is a pseudonym."""
+
+    text: str
+    by: str
+    at: datetime
+
+    def __repr__(self) -> str:
+        return f"Note({self.by})"
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -249,12 +264,32 @@ class Acknowledge:
             await audit.append(tx, [Event("inbox:taken-over", actor, item.alert_id)], at)
         return self._entry(item._replace(actor=actor, version=item.version + 1))
 
-    async def close(self, ref: str, outcome: str, actor: str, version: int | None = None) -> Entry:
-        """Work on it has ended. Raises Rejected `usage` for an outcome that is not in the table, and as `take` does."""
+    async def close(
+        self, ref: str, outcome: str, actor: str, version: int | None = None, note: str = ""
+    ) -> Entry:
+        """Work on it has ended. `note` is for the team alone: it is kept under the alert's key and is never sent.
+
+        Raises Rejected `usage` for an outcome that is not in the table, and as `take` does.
+        """
         if vocabulary.TABLES["outcome"].get(outcome) is None:
             known = ", ".join(term.code for term in vocabulary.TABLES["outcome"].terms)
             raise Rejected("usage", "This is not one of the outcomes.", f"Use one of {known}.", pointer="/outcome")
-        return await self._step(ref, Status.CLOSED, actor, outcome=outcome, version=version)
+        return await self._step(ref, Status.CLOSED, actor, outcome=outcome, version=version, note=note)
+
+    async def note(self, ref: str) -> Note | None:
+        """What the team wrote for itself when it closed an alert; None when it wrote nothing or it is deleted.
+
+        Raises Rejected `not-found`.
+        """
+        item = await self._item(ref)
+        sealed = await inbox.note(self._db, item.seq)
+        if sealed is None:
+            return None
+        try:
+            key = self._contents.key(item.alert_id, item.bucket_day, item.wrapped_key)
+        except Rejected:
+            return None
+        return msgspec.json.decode(key.open(NOTE, sealed), type=Note)
 
     async def not_ours(self, ref: str, area: str | None, actor: str, version: int | None = None) -> Entry:
         """The person's home area is another; `area` is the GSS code suggested, which the caller has checked.
@@ -271,6 +306,7 @@ class Acknowledge:
         outcome: str | None = None,
         referral: str | None = None,
         version: int | None = None,
+        note: str = "",
     ) -> Entry:
         item = await self._item(ref)
         if item.purged_at is not None:
@@ -300,6 +336,10 @@ class Acknowledge:
         signed = self._signed(item.partner, [statement], at)
         message_id = self._random(16)
         code = outcome or referral
+        sealed = b""
+        if note:
+            key = self._contents.key(item.alert_id, item.bucket_day, item.wrapped_key)
+            sealed = key.seal(NOTE, msgspec.json.encode(Note(note, actor, now)))
         # If we stop here, nothing was done and nothing said; the person or system asks again.
         async with self._db.transaction() as tx:
             if not await inbox.change(
@@ -307,6 +347,8 @@ class Acknowledge:
                 actor=actor if status is Status.TAKEN else item.actor,
             ):  # fmt: skip
                 raise Rejected("wrong-state", "Somebody else changed this alert just now.", "Look at it again.")
+            if sealed:
+                await inbox.write_note(tx, item.seq, sealed)
             await sent.add_messages(tx, [settlement.telling(message_id, item.partner, signed, at)])
             await inbox.add_said(tx, item.message_id, status, at, code)
             await self._stepped(tx, item, status)

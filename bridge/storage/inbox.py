@@ -340,6 +340,17 @@ async def change(
     return changed == 1
 
 
+async def write_note(tx: Transaction, seq: int, sealed: bytes) -> None:
+    """Keep what the team wrote for itself, encrypted under the alert's key."""
+    await tx.execute("update inbox set note = ? where seq = ?", (sealed, seq))
+
+
+async def note(db: Database | Transaction, seq: int) -> bytes | None:
+    """What the team wrote for itself, as it was kept; None when it wrote nothing, and once the content is deleted."""
+    row = await db.fetch_one("select note from inbox where seq = ?", (seq,))
+    return None if row is None else row[0]
+
+
 async def counts(db: Database | Transaction) -> dict[str, int]:
     """How many items stand in each state."""
     rows = await db.fetch("select state, count(*) from inbox group by state")

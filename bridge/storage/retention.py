@@ -115,7 +115,7 @@ async def inbox_of(db: Database | Transaction, alert_id: str, partner: str) -> l
 async def purge_inbox(tx: Transaction, rows: Iterable[tuple[int, str, int]]) -> None:
     """Delete the content of (now, code, seq): key and content go, the stub stays. By the end of the unit."""
     tx.later(
-        "update inbox set wrapped_key = null, content = null, purged_at = ?, state = 'purged', state_at = ?,"
+        "update inbox set wrapped_key = null, content = null, note = null, purged_at = ?, state = 'purged', state_at = ?,"
         " code = ?, version = version + 1 where seq = ?",
         [(now, now, code, seq) for now, code, seq in rows],
     )

@@ -126,18 +126,19 @@ class Steps:
 
     def _closing(self, received: Received, form: Form) -> Page:
         options = [(code, label("outcome", code), vocabulary.OUTCOME.get(code).meaning) for code in OUTCOMES]  # type: ignore[union-attr]  # codes of that very table
-        return self._page("close", _("Close this alert"), received, form, outcomes=options)
+        return self._page("close", _("Close this alert"), received, form, outcomes=options, most=TEXT_LIMIT)
 
     @page("POST", "/inbox/{ref}/close", needs=May.RECEIVE, summary="Close an alert with its outcome")
     async def close(self, visit: Visit) -> Answer:
         """Work on it has ended."""
-        form = await visit.form("outcome", "version")
+        form = await visit.form("outcome", "note", "version")
         item, received = await self._here(visit)
         outcome = form.choice("outcome", OUTCOMES, _("Select what came of it"))
+        note = form.text("note", longest=TEXT_LIMIT, label=_("Your own note"))
         if form.errors:
             return self._closing(received, form)
         try:
-            await self._desk.acknowledge.close(item.alert_id, outcome, visit.actor, version_of(form))
+            await self._desk.acknowledge.close(item.alert_id, outcome, visit.actor, version_of(form), note)
         except Rejected as error:
             return self._refused(visit, item, error)
         visit.flash(_("It is closed. The sender sees the outcome."))
