@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from bridge import wire
-from bridge.alerts import Alert, Carried, parse_reference
+from bridge.alerts import Alert, Carried, CarriedHome, parse_reference
 from bridge.answers import Entry
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
@@ -88,6 +88,17 @@ class Found(msgspec.Struct, frozen=True):
     """What a search found; `looked` alerts were opened for it, and `more` were not."""
 
     items: tuple[Entry, ...]
+    looked: int
+    more: bool
+
+
+class Homes(msgspec.Struct, frozen=True):
+    """How many alerts are from which home area, by its code; the empty code is an area that is not known.
+
+    `looked` alerts were opened for it, and `more` were not.
+    """
+
+    counts: dict[str, int]
     looked: int
     more: bool
 
@@ -324,6 +335,40 @@ class Triage:
             for week in range(count)
         ]
 
+    async def homes(self, teams: Sequence[str], actor: str, begins: datetime) -> Homes:
+        """From which areas the people are in the alerts for these teams that came since a time and are still kept.
+
+        The home area lies in the content alone, so that each is opened, `MOST_SEARCHED` at most and the newest first; that
+        `actor` had them counted is recorded first.
+        """
+        # If we stop here, the record says that somebody had them counted, and nobody saw anything.
+        async with self._db.transaction() as tx:
+            await audit.append(tx, [Event("inbox:counted", actor)], millis(self._clock.now()))
+        counts: dict[str, int] = {}
+        looked = 0
+        above = await inbox.before(self._db, millis(begins))
+        below = 2**62
+        while looked < MOST_SEARCHED:
+            rows = await inbox.between(self._db, teams, above, below, CHUNK)
+            for row in rows:
+                looked += 1
+                below = row.seq
+                home = self._home(row)
+                if home is not None:
+                    counts[home] = counts.get(home, 0) + 1
+            if len(rows) < CHUNK:
+                return Homes(counts, looked, more=False)
+        return Homes(counts, looked, more=True)
+
+    def _home(self, item: Item) -> str | None:
+        """The code of an alert's home area, its district where that is known; None once it is deleted."""
+        try:
+            content = self._contents.open(item.alert_id, item.bucket_day, item.wrapped_key, item.content)
+        except Rejected:
+            return None
+        home = msgspec.json.decode(content[32:], type=_Origin).home
+        return home.district or home.code or ""
+
     # Escalation
 
     async def escalate(self) -> None:
@@ -341,6 +386,12 @@ class Triage:
         if rows:
             log.warning("alerts-overdue", count=len(rows))
         self._metrics.set("bridge_inbox_overdue", (await self.counts(()))["late"])
+
+
+class _Origin(msgspec.Struct, frozen=True):
+    """Of what travelled with an alert, the home area alone."""
+
+    home: CarriedHome
 
 
 def folded(text: str) -> str:

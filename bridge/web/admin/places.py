@@ -4,14 +4,14 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from bridge import routing, vocabulary
 from bridge.accounts import May
-from bridge.areas import Area, Gazetteer, hexagons
+from bridge.areas import Area, Gazetteer
 from bridge.web.admin.office import Office
 from bridge.web.forms import Form
-from bridge.web.look import shown
+from bridge.web.hexes import picture
 from bridge.web.shell import Answer, Page, Table, Visit, page
 from bridge.web.texts import _, language
 from bridge.web.words import label
@@ -146,13 +146,6 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
 
 
-WIDE, HIGH = 20, 17
-"""How far apart hexagons stand in the picture, in a row and from row to row."""
-
-_CORNERS = "l8.7 5v10l-8.7 5-8.7-5v-10z"
-"""A hexagon's outline from its upper corner on, with a little room to its neighbours."""
-
-
 def hex_map(rows: list[dict[str, Any]]) -> Markup:
     """The districts as hexagons about where they lie, each with its name and who serves it for whoever points at it.
 
@@ -164,20 +157,10 @@ def hex_map(rows: list[dict[str, Any]]) -> Markup:
 @lru_cache(maxsize=16)
 def _drawn(rows: tuple[tuple[str, str, str, str], ...], _spoken: str) -> Markup:
     """The picture, drawn once for as long as nothing in it changes."""
-    cells = hexagons()
-    shapes = []
-    for code, name, state, by in rows:
-        column, line = cells[code]
-        x, y = column * WIDE + line % 2 * WIDE // 2 + WIDE // 2, line * HIGH + 1
-        title = escape(shown(_("%(area)s: %(who)s", area=name, who=by or _("nobody"))))
-        shapes.append(f'<path class="bridge-hex--{escape(state)}" d="M{x} {y}{_CORNERS}"><title>{title}</title></path>')
-    width = (max(column for column, _line in cells.values()) + 2) * WIDE
-    height = (max(line for _column, line in cells.values()) + 1) * HIGH + 8
     served = sum(state == "served" for _code, _name, state, _by in rows)
-    said = escape(_("A map: %(served)s of %(total)s districts are served", served=served, total=len(rows)))
-    return Markup(  # noqa: S704  every text in it is escaped above
-        f'<svg class="bridge-hexes" role="img" aria-label="{said}" width="{width}" height="{height}"'
-        f' viewBox="0 0 {width} {height}">{"".join(shapes)}</svg>'
+    return picture(
+        ((code, state, _("%(area)s: %(who)s", area=name, who=by or _("nobody"))) for code, name, state, by in rows),
+        _("A map: %(served)s of %(total)s districts are served", served=served, total=len(rows)),
     )
 
 

@@ -12,6 +12,12 @@ if (news && 'EventSource' in window) {
     const now = Date.now()
     if (now - spoken > 10000) { spoken = now; said.textContent = words }
   })
+  // The number in the menu, which nothing that is read stands on. It is not read aloud: what is new is said above.
+  stream.addEventListener('count', (event) => {
+    const { count } = JSON.parse(event.data)
+    const badge = document.querySelector('a[href="/inbox"] .bridge-count')
+    if (badge) { badge.firstChild.textContent = count; badge.hidden = !count }
+  })
   stream.addEventListener('over', () => stream.close())
   window.addEventListener('pagehide', () => stream.close())
 }
