@@ -27,6 +27,9 @@ STREAMS: Final = 4
 Look = Callable[[str], Awaitable[tuple[str, str] | None]]
 """Given the mark of what a reader has seen: the mark of now and what is new in words, or None when nothing is."""
 
+Count = Callable[[], Awaitable[int]]
+"""The number beside the page's entry of the navigation."""
+
 
 class Live:
     """Streams for pages. Everything it needs comes in as an argument."""
@@ -37,10 +40,12 @@ class Live:
         self._clock = clock
         self._open: Counter[str] = Counter()
 
-    async def stream(self, visit: Visit, may: May, mark: str, look: Look) -> web.StreamResponse:
+    async def stream(
+        self, visit: Visit, may: May, mark: str, look: Look, count: Count | None = None
+    ) -> web.StreamResponse:
         """Tell the page whenever `look` finds something new since `mark`, or since the last that the browser names.
 
-        Raises Rejected `too-many`.
+        With `count`, also whenever that number is another: the page shows it in its menu. Raises Rejected `too-many`.
         """
         who = visit.who
         if self._open[who.id] >= STREAMS:
@@ -54,7 +59,7 @@ class Live:
             await answer.prepare(visit.request)
             await _write(answer, b"retry: 3000\n\n")
             await self._go_on(
-                visit, may, answer, visit.request.headers.get("Last-Event-ID", mark)[:100], look
+                visit, may, answer, visit.request.headers.get("Last-Event-ID", mark)[:100], look, count
             )
         except (ConnectionResetError, TimeoutError):
             pass  # the reader left, or reads nothing
@@ -64,8 +69,11 @@ class Live:
                 del self._open[who.id]
         return answer
 
-    async def _go_on(self, visit: Visit, may: May, answer: web.StreamResponse, mark: str, look: Look) -> None:
+    async def _go_on(
+        self, visit: Visit, may: May, answer: web.StreamResponse, mark: str, look: Look, count: Count | None
+    ) -> None:
         beat = self._clock.monotonic() + HEARTBEAT
+        counted: int | None = None
         while not self._bell.closed:
             rung = self._bell.rung
             found = await look(mark)
@@ -73,6 +81,9 @@ class Live:
                 mark, words = found
                 data = msgspec.json.encode({"said": words})
                 await _write(answer, f"id: {mark}\nevent: changed\n".encode() + b"data: " + data + b"\n\n")
+            if count is not None and (number := await count()) != counted:
+                counted = number
+                await _write(answer, f'event: count\ndata: {{"count": {number}}}\n\n'.encode())
             left = beat - self._clock.monotonic()
             if left <= 0:
                 if not await self._sign_in.still(visit.who, may):

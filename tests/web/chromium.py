@@ -21,6 +21,9 @@ LOOK = """async ([rules]) => {
   const plain = {runOnly: rules, resultTypes: ['violations'], iframes: false, selectors: false, elementRef: false}
   const found = await axe.run(document, plain)
   const wrong = found.violations.map((each) => `${each.id}: ${each.nodes[0].html.slice(0, 160)}`)
+  const links = [...document.querySelectorAll('.govuk-error-summary__list a')]
+  const tops = links.map((each) => document.getElementById(each.hash.slice(1))?.getBoundingClientRect().top ?? NaN)
+  if (tops.some((top, place) => !(top >= (tops[place - 1] ?? -Infinity)))) wrong.push(`summary: ${links.map((each) => each.hash)}`)
   return [wrong, document.documentElement.scrollWidth]
 }"""
 
@@ -66,7 +69,8 @@ class Watched:
         await self.page.wait_for_load_state()
 
     async def faults(self) -> list[str]:
-        """What is wrong with the page: axe at both widths, sideways scrolling, complaints so far."""
+        """What is wrong with the page: axe at both widths, sideways scrolling, an error summary that leads nowhere or in
+        another order than the page, complaints so far."""
         found = []
         path = self.page.url.removeprefix(self.base)
         await self.page.evaluate(AXE.read_text("utf-8"))

@@ -1,11 +1,15 @@
 """What administrators do without a shell: partners with two pairs of eyes, areas, people, tokens, the audit log."""
 
+import re
 from pathlib import Path
 
 import msgspec
 from house import ESSEX, House, Quarry, Someone, opened, settings_of, words_of
 
+import bridge
 from bridge.nodes.app import Node
+from bridge.receipts import STATUSES
+from bridge.web.admin.log import KINDS, deed
 
 
 async def invitation(quarry: Quarry, to: Path) -> tuple[str, str]:
@@ -126,6 +130,30 @@ async def test_an_auditor_finds_who_did_what_and_checks_the_chain(house: House) 
     assert "Ada Admin ended somebody's sessions" in seen.words.replace("  ", " ")
     assert "The log is whole" in (await olu.post("/admin/audit/check")).words
     assert (await olu.get("/admin")).status == 403
+
+
+def test_everything_that_is_recorded_is_told_in_words() -> None:
+    code = Path(bridge.__file__).parent
+    known = {each for file in code.rglob("*.py") for each in re.findall(r'\bEvent\(\s*"([a-z]+:[a-z_-]+)"', file.read_text("utf-8"))}
+    told = {f"inbox:{each}" for each in ("received", "collected", "opened", "taken", "closed", "not_ours", "expired_unread", "purged", "held")}
+    acts = known | told | {f"message:{each}" for each in STATUSES} | {"copy:destroyed", "copy:adopted"}
+    assert len(known) > 50
+    assert {each for each in acts if deed(each) == each or each.partition(":")[0] not in KINDS} == set()
+
+
+async def test_an_account_page_says_whose_sessions_its_button_ends(house: House) -> None:
+    ada, bo = await house.someone("administrator", name="Ada Admin"), await house.someone("sender", name="Bo Worker")
+    assert "Sign out everywhere else" in (await ada.get(f"/admin/team/{ada.id}")).words
+    seen = await ada.get(f"/admin/team/{bo.id}")
+    assert "Sign out everywhere" in seen.words
+    assert "everywhere else" not in seen.words
+
+
+async def test_the_overview_does_not_say_that_all_is_well_while_a_figure_says_otherwise(house: House) -> None:
+    ada = await house.someone("administrator")
+    seen = await ada.get("/admin")
+    assert "No backup of the data “bridge backup” makes one" in seen.words
+    assert "Nothing needs you at present." not in seen.words
 
 
 async def test_the_audit_log_holds_no_name(house: House) -> None:

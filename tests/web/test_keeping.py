@@ -78,6 +78,6 @@ async def test_an_administrator_is_the_second_person_for_a_hold_and_for_its_end(
 
 async def test_the_overview_says_how_old_the_last_backups_are(street: Street) -> None:
     ada = await street.hub.someone("administrator")
-    assert "Never was there a backup of the data" in (await ada.get("/admin")).words
+    assert "No backup of the data “bridge backup” makes one" in (await ada.get("/admin")).words
     await street.hub.node.retain.run()
     assert "What was due was last deleted" in (await ada.get("/admin")).words

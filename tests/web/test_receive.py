@@ -163,6 +163,35 @@ async def test_one_person_takes_it_others_see_who_and_it_is_closed_with_an_outco
     assert [each for each in await recorded(street, "inbox:taken-over") if each[0] == f"person:{bo.id}"] != []
 
 
+async def test_a_note_at_closing_stays_with_the_team_and_goes_with_the_alert(street: Street) -> None:
+    bo, ann = await receiver(street, name="Bo Busy"), await receiver(street, name="Ann Able")
+    ref = await arrived(street)
+    await bo.get(f"/inbox/{ref}")
+    form = await bo.get(f"/inbox/{ref}/close")
+    assert "the sender does not see it" in form.words
+    fields = {"version": version_of(form), "outcome": "safeguarding_referral"}
+    long = await bo.post(f"/inbox/{ref}/close", {**fields, "note": "x" * 2001})
+    assert [field for field, _text in long.errors] == ["note"]
+    await bo.post(f"/inbox/{ref}/close", {**fields, "note": f"Case Quillnote-4711 {HOSTILE}"})
+    seen = await ann.get(f"/inbox/{ref}")
+    assert "Case Quillnote-4711 <script>" in seen.words
+    assert "Note of your own team, by Bo Busy" in seen.words
+    assert await told(street, ref) == "closed"
+    for node in (street.hub.node, street.jobcentre.node):
+        for name in ("messages", "envelopes", "receipts", "inbox", "audit", "events"):
+            rows = await node.database.fetch(f"select * from {name}")
+            assert b"Quillnote" not in repr(rows).encode(), name
+    await ann.get(f"/inbox/{ref}/print")
+    paper = await ann.post(f"/inbox/{ref}/print", {})
+    file = await ann.post(f"/inbox/{ref}/download", {"format": "json"}, csrf=csrf_of(ann))
+    assert (paper.status, file.status) == (200, 200)
+    assert "Quillnote" not in paper.text + file.text
+    await street.jobcentre.node.withdraw.withdraw(ref, "not_needed", "person:worker")
+    await until(ann, f"/inbox/{ref}", "Its content was deleted when the sender took it back")
+    assert await street.hub.node.acknowledge.note(ref) is None
+    assert (await street.hub.node.database.fetch("select note from inbox where reference = ?", (ref,)))[0][0] is None
+
+
 async def test_the_sender_is_asked_once_and_the_answer_comes_to_the_alert(street: Street) -> None:
     bo = await receiver(street)
     ref = await arrived(street)
@@ -367,20 +396,20 @@ async def test_a_lead_finds_an_alert_by_part_of_a_name_and_the_search_is_recorde
     ref = await arrived(street, alert(relations=[], subjects=[{"names": [{"text": "Zoë O-Kestrel"}]}]))
     await lead.get("/search")
     empty = await lead.post("/search", {})
-    assert {field for field, _text in empty.errors} == {"reason", "reference"}
+    assert [field for field, _text in empty.errors] == ["reference", "reason"]
     fields = {"name": "zoe kestrel", "area": "Croydon", "reason": "known"}
     await lead.get("/search")
     found = await lead.post("/search", fields)
     assert (found.url, ref in found.text) == ("/search", True)
     await other.get("/search")
-    assert "Nothing found." in (await other.post("/search", fields)).words
+    assert "Nothing found" in (await other.post("/search", fields)).words
     await other.get("/search")
-    assert "Nothing found." in (await other.post("/search", {"reference": ref, "reason": "known"})).words
+    assert "Nothing found" in (await other.post("/search", {"reference": ref, "reason": "known"})).words
     await lead.get("/search")
     assert ref in (await lead.post("/search", {"reference": ref, "reason": "rights"})).text
     assert (f"person:{lead.id}", "known") in await recorded(street, "inbox:searched")
     await lead.get("/search")
-    assert "Nothing found." in (await lead.post("/search", {"name": "nobody at all", "reason": "known"})).words
+    assert "Nothing found" in (await lead.post("/search", {"name": "nobody at all", "reason": "known"})).words
 
 
 async def test_the_numbers_of_a_week_are_on_the_page_and_in_the_lists(street: Street) -> None:
@@ -391,6 +420,21 @@ async def test_the_numbers_of_a_week_are_on_the_page_and_in_the_lists(street: St
     assert len(items) == 12
     assert items[-1]["received"] > 20
     assert items[-1]["hours_to_close"] is not None
+
+
+async def test_where_people_are_from_is_a_map_with_a_table_and_counting_is_recorded(street: Street) -> None:
+    lead, other = await receiver(street, "receiver-lead"), await receiver(street, "receiver-lead", teams=["YJS"])
+    await arrived(street)
+    items = msgspec.json.decode((await lead.get("/reports/areas.json")).text)["items"]
+    by = {each["area"]: each["number"] for each in items}
+    assert by["Croydon"] >= 1
+    page = await lead.get("/reports/areas")
+    assert f"<title>Croydon: {by['Croydon']} alert" in page.text
+    assert f"Croydon London {by['Croydon']}" in page.words
+    assert page.text.count("<path class=") == 361
+    assert (f"person:{lead.id}", "ok") in await recorded(street, "inbox:counted")
+    assert "No alert of the last 12 weeks is kept." in (await other.get("/reports/areas")).words
+    assert (await (await receiver(street)).get("/reports/areas.csv")).status == 403
 
 
 async def test_a_list_that_is_open_is_told_of_new_alerts_and_ends_with_the_session(street: Street) -> None:

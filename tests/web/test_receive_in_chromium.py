@@ -39,10 +39,10 @@ async def test_every_page_of_the_desk_is_without_fault_empty_and_full_with_and_w
 ) -> None:
     lead = await street.hub.someone("receiver-lead", name="Lee Lead")
     cookies = {COOKIE: lead.cookie(COOKIE) or ""}
-    faults = await faults_on(browser, street.hub.base, cookies, ["/inbox", "/inbox?tab=closed", "/reports"])
+    faults = await faults_on(browser, street.hub.base, cookies, ["/inbox", "/inbox?tab=closed", "/reports", "/reports/areas"])
     ref, hard = await arrived(street), await arrived(street, HARD)
     await street.hub.node.ask.ask(ref, "Which school?", f"person:{lead.id}")
-    full = ["/inbox", f"/inbox/{ref}", f"/inbox/{hard}", f"/inbox/{ref}/pass-on", f"/inbox/{hard}/print", f"/inbox/{ref}/download", "/reports"]
+    full = ["/inbox", f"/inbox/{ref}", f"/inbox/{hard}", f"/inbox/{ref}/pass-on", f"/inbox/{hard}/print", f"/inbox/{ref}/download", "/reports", "/reports/areas"]
     faults += await faults_on(browser, street.hub.base, cookies, full)
     seen = await of(street, browser, lead)
     for path, button in (
@@ -90,10 +90,13 @@ async def test_news_are_announced_and_the_list_does_not_move_until_it_is_asked_t
     await seen.go("/inbox")
     await asyncio.sleep(0.3)
     before = await page.locator("tbody").inner_text()
+    badge = page.locator(".govuk-service-navigation .bridge-count")
+    counted = int((await badge.inner_text()).split()[0])
     urgent = await arrived(street, alert(priority="HIGH"))
     news = page.get_by_role("link", name="Show 1 new alert", exact=True)
     await news.wait_for(timeout=8000)
     assert await page.locator("#bridge-said").inner_text() == "Show 1 new alert"
+    await badge.get_by_text(str(counted + 1)).wait_for()
     assert await page.locator("tbody").inner_text() == before
     faults = await seen.faults()
     await news.click()
@@ -103,6 +106,7 @@ async def test_news_are_announced_and_the_list_does_not_move_until_it_is_asked_t
     await asyncio.sleep(0.3)
     await street.hub.node.acknowledge.take(urgent, "person:another")
     await page.get_by_role("link", name="Something has changed. Show it", exact=True).wait_for(timeout=8000)
+    await badge.get_by_text(str(counted)).wait_for()
     assert faults + seen.complaints == []
 
 

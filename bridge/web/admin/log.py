@@ -9,6 +9,7 @@ from bridge.audit import Record
 from bridge.errors import Rejected
 from bridge.nodes.recall import Recall
 from bridge.nodes.sign_in import SignIn
+from bridge.receipts import STATUSES, Status
 from bridge.web.admin.office import called
 from bridge.web.forms import Form
 from bridge.web.shell import Answer, Page, Table, Visit, page
@@ -19,15 +20,24 @@ MOST = 5_000
 KINDS = {
     "alert": "Alerts sent",
     "inbox": "Alerts received",
+    "copy": "Copies on paper and in files",
+    "evidence": "Evidence",
     "message": "Delivery",
+    "envelope": "Refused",
+    "security": "Attacks and doubts",
     "partner": "Partners",
     "person": "People and sign-in",
     "token": "Tokens",
+    "webhook": "Systems told of events",
+    "mailbox": "Mailboxes",
     "key": "Keys",
+    "descriptor": "This node's description",
     "decision": "Decisions not to send",
     "hold": "Holds",
     "retention": "Keeping times",
     "clock": "Clock",
+    "backup": "Backups",
+    "node": "This node",
 }
 """What the part of an action before its colon is about."""
 
@@ -45,18 +55,32 @@ DEEDS = {
     "inbox:seen": "looked at a received alert",
     "inbox:opened": "opened a received alert",
     "inbox:collected": "took an alert over into a case system",
+    "inbox:expired_unread": "deleted an alert that nobody had read in time",
+    "inbox:purged": "told the sender that an alert is deleted",
+    "inbox:held": "told the sender that an alert is kept longer",
     "inbox:taken": "took an alert to work on",
     "inbox:closed": "closed an alert",
     "inbox:taken-over": "took an alert over from a colleague",
     "inbox:asked": "asked the sender of an alert",
     "inbox:searched": "searched received alerts",
+    "inbox:counted": "had received alerts counted by home area",
     "inbox:overdue": "noticed that nobody has taken an alert in time",
     "inbox:expiring": "noticed that an alert is deleted soon",
     "inbox:not_ours": "said that an alert is not for this area",
     "inbox:deleted": "deleted a received alert whose time was over",
+    "copy:made": "made a copy on paper or in a file",
+    "copy:destroyed": "recorded that a copy is destroyed",
+    "copy:adopted": "recorded that a copy is part of a case record",
+    "copy:due": "noticed that a copy must be destroyed",
+    "message:queued": "put a message in the queue",
+    "message:received": "had a message delivered",
+    "message:refused": "refused a message, or had one refused",
+    "message:withdrawn": "had an alert withdrawn",
     "message:rerouted": "sent an alert on to another recipient",
     "message:undelivered": "gave up a delivery",
     "message:late": "noticed that nobody has an alert yet",
+    "envelope:refused": "sent something that was refused",
+    "security:event": "did something that must not be: look into it",
     "partner:added": "took in a partner's invitation",
     "partner:approved": "approved a partner",
     "partner:renewed": "took in a partner's newer keys",
@@ -79,6 +103,15 @@ DEEDS = {
     "person:sessions-ended": "ended somebody's sessions",
     "token:created": "made a token",
     "token:revoked": "ended a token",
+    "webhook:added": "added a system that is told of events",
+    "webhook:changed": "changed a system that is told of events",
+    "webhook:removed": "removed a system that is told of events",
+    "webhook:resent": "had events sent once more",
+    "webhook:rotated": "gave a system that is told of events new keys",
+    "webhook:failing": "noticed that a system takes no events",
+    "webhook:off": "stopped telling a system of events",
+    "mailbox:created": "made a mailbox",
+    "mailbox:removed": "removed a mailbox",
     "key:rotated": "made new keys",
     "key:identity": "took on another identity",
     "key:destroyed": "destroyed an old key",
@@ -94,6 +127,7 @@ DEEDS = {
     "clock:released": "started deleting again",
     "evidence:exported": "exported evidence of an alert",
     "backup:made": "made a backup",
+    "node:restored": "restored this node from a backup",
 }
 """What an action is in words, after who did it; one that is not here is shown as it is recorded."""
 
@@ -176,7 +210,10 @@ CHECKS = {"records": "Records", "heads": "Signed heads", "tiles": "Kept hashes"}
 
 
 def deed(action: str) -> str:
-    """What was done, in words."""
+    """What was done, in words: a partner's receipt in those of the one table of statuses."""
+    kind, _colon, status = action.partition(":")
+    if action not in DEEDS and kind == "message" and status in STATUSES:
+        return _("told us how an alert stands: %(status)s", status=_(STATUSES[Status(status)].label).lower())
     return _(DEEDS[action]) if action in DEEDS else action
 
 

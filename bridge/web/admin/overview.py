@@ -107,7 +107,7 @@ class Overview:
              "more": _("the oldest for %(time)s", time=lasting(oldest)) if waiting else ""},
             {"number": f"{unread:,}", "text": _("received and not opened yet"), "bad": False, "more": ""},
             {"number": f"{len(away)}", "text": _("active partners that did not answer lately"), "bad": bool(away),
-             "more": _("of %(number)s", number=len(active))},
+             "more": _("of %(number)s", number=len(active)), "href": "/admin/partners" if away else ""},
             {"number": f"{inbox.get('taken', 0):,}", "text": _("being worked on"), "bad": False, "more": ""},
             *self._backups(status["backups"], now),
         ]  # fmt: skip
@@ -115,10 +115,11 @@ class Overview:
     def _backups(self, made: dict[str, datetime | None], now: datetime) -> list[dict[str, Any]]:
         """How old the last backup of each class is; what is older than a week, or was never made, needs somebody."""
         since = {"data": _("since the last backup of the data"), "keystore": _("since the last backup of the keystore")}
-        never = {"data": _("was there a backup of the data"), "keystore": _("was there a backup of the keystore")}
+        none = {"data": _("backup of the data"), "keystore": _("backup of the keystore")}
         return [
-            {"number": lasting(now - at) if at else _("Never"), "text": since[kind] if at else never[kind],
-             "bad": at is None or now - at > BACKUP_OLD, "more": ""}
+            {"number": lasting(now - at) if at else _("No"), "text": since[kind] if at else none[kind],
+             "bad": at is None or now - at > BACKUP_OLD,
+             "more": "" if at else _("“bridge backup” makes one")}
             for kind, at in made.items()
         ]  # fmt: skip
 

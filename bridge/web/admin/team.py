@@ -110,7 +110,7 @@ class Team:
                 "sessions": await self._sign_in.sessions(person.id),
                 "methods": METHODS,
                 "created_by": name_of(person.created_by),
-                "self": person.id == visit.who.id,
+                "own": person.id == visit.who.id,
             },
         )
 

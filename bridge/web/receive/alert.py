@@ -75,6 +75,7 @@ class OneAlert:
             "received": received,
             "copy": copy,
             "heading": heading(entry.kinds, entry.home),
+            "note": await self._desk.acknowledge.note(item.alert_id) if entry.state == Status.CLOSED else None,
             "alert": shown.of(copy.said, self._desk.places().gazetteer, visit.now),
             "handling": copy.handling,
             "ours": [step for step in received.route if step.node == visit.shell.house.node_id],
@@ -112,7 +113,7 @@ class OneAlert:
             new = mark_of((now.entry.version, len(now.remarks), now.entry.unanswered))
             return None if new == mark else (new, _("Something has changed. Show it"))
 
-        return await self._desk.live.stream(visit, May.RECEIVE, visit.query("seen"), look)
+        return await self._desk.live.stream(visit, May.RECEIVE, visit.query("seen"), look, self._desk.waiting(visit))
 
     # Taking it
 

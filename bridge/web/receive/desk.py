@@ -1,6 +1,6 @@
 """What the pages of a receiving team share: the verbs, the words for states, and the one way to an alert."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,6 +46,14 @@ class Desk:
         """The alert of the address, if it came for one of the visitor's teams. Raises Rejected `not-found`."""
         typed = visit.path("ref")
         return await self.triage.may(alerts.parse_reference(typed) or typed.lower(), visit.who.teams)
+
+    def waiting(self, visit: Visit) -> Callable[[], Awaitable[int]]:
+        """How many new alerts the visitor's teams have, as often as it is asked."""
+
+        async def count() -> int:
+            return (await self.triage.counts(visit.who.teams))["new"]
+
+        return count
 
 
 def team_of(visit: Visit, item: Located) -> str | None:

@@ -84,4 +84,4 @@ class Inbox:
                 return None
             return str(last), several("Show %(number)s new alert", "Show %(number)s new alerts", count)
 
-        return await self._desk.live.stream(visit, May.RECEIVE, text, look)
+        return await self._desk.live.stream(visit, May.RECEIVE, text, look, self._desk.waiting(visit))

@@ -44,15 +44,14 @@ class Search:
             *(f"{name}-{part}" for name in ("from", "to") for part in ("day", "month", "year")),
         )  # fmt: skip
         reference = form.text("reference", longest=64, label=_("Reference"))
+        if not any(form.value(each).strip() for each in ("reference", "name", "area")):
+            form.error("reference", _("Enter a reference, a name or an area"))
         name = form.text("name", longest=100, label=_("Name"))
-        typed = form.text("area", longest=200, label=_("Area"))
+        code = self._code(visit, form.text("area", longest=200, label=_("Area")), form)
         today = visit.now.date()
         begins = form.day("from", _("The first day"), latest=today)
         ends = form.day("to", _("The last day"), latest=today)
         reason = form.choice("reason", REASONS, _("Select why you search"))
-        code = self._code(visit, typed, form)
-        if not (reference or name or typed):
-            form.error("reference", _("Enter a reference, a name or an area"))
         if form.errors:
             return self._page(form)
         found = await self._desk.triage.search(
