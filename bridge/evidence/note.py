@@ -31,6 +31,7 @@ PROOF_LIMIT: Final = 64
 
 _DASH: Final = "\N{EM DASH} "
 _LINES: Final = 16
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
 _NAME = re.compile(r"[^\s+]{1,128}")
 _KEY_ID: Final = 4
@@ -135,7 +136,7 @@ def _key_id(name: str, alg: str, public: bytes) -> bytes:
 
 
 def _parsed(note: str) -> tuple[Checkpoint, list[tuple[str, bytes]]]:
-    if len(note) > NOTE_LIMIT or any(letter < " " and letter != "\n" for letter in note):
+    if len(note) > NOTE_LIMIT or _CONTROL.search(note):
         raise Malformed("checkpoint")
     text, blank, rest = note.rpartition("\n\n")
     lines = text.split("\n")
