@@ -14,7 +14,7 @@ from bridge.api.door import answered, body_of, route
 from bridge.clock import Clock
 from bridge.errors import Malformed, Rejected
 from bridge.nodes.admit import Actor, Admit
-from bridge.nodes.enrol import Enrol, shown
+from bridge.nodes.enrol import Enrol
 from bridge.nodes.retain import Retain
 from bridge.partners import Partner
 from bridge.storage.partners import Book
@@ -141,7 +141,7 @@ class Control:
         own = self._book.get(self._book.own_id)
         if own is None:
             raise Rejected("not-found", "The node is not set up.")
-        facts = shown(own, self._clock.now())
+        facts = self._enrol.shown(own)
         return answered({name: facts[name] for name in ("node_id", "name", "fingerprint")})
 
     @route("POST", "/control/partners/{id}/approve", needs="control", summary="Confirm a fingerprint")
@@ -300,8 +300,7 @@ class Control:
         return partner
 
     async def _shown(self, partner: Partner) -> dict[str, Any]:
-        facts = shown(partner, self._clock.now())
-        return {**facts, **await self._operations.partner_state(partner.node_id)}
+        return {**self._enrol.shown(partner), **await self._operations.partner_state(partner.node_id)}
 
 
 def _named(name: str) -> str:

@@ -117,6 +117,7 @@ from bridge.storage import (
     sent,
     settlement,
 )
+from bridge.storage.administrators import Administrators
 from bridge.storage.contents import Contents, gone
 from bridge.storage.database import Database, Transaction
 from bridge.storage.keystore import (
@@ -198,7 +199,7 @@ class Node:
         contents = Contents(keystore)
         self.bell = Bell()
         views = audit.Views(database, clock)
-        known_as = audit.alias(account_key(secret(keystore, ACCOUNTS)))
+        self.administrators = administrators = Administrators(account_key(secret(keystore, ACCOUNTS)))
         self.checkpoint = Checkpoint(
             database=database,
             identity=self._identity,
@@ -259,7 +260,7 @@ class Node:
             routes_changed=self._routes_changed,
             time_said=self._time_said,
             heads=self.witness,
-            known_as=known_as,
+            administrators=administrators,
             clock=clock,
             metrics=metrics,
             version=bridge.__version__,
@@ -319,7 +320,7 @@ class Node:
             checkpoint=self.checkpoint.give,
             trusted=self._time_trusted,
             own_classes=classes,
-            known_as=known_as,
+            administrators=administrators,
             clock=clock,
             metrics=metrics,
             step=timedelta(seconds=settings.clock.step_seconds),
@@ -468,6 +469,7 @@ class Node:
             clock=clock,
             issuer=settings.node.name,
             second_factor=settings.sign_in.second_factor,
+            typed=administrators.names,
         )
 
     @classmethod
@@ -527,6 +529,7 @@ class Node:
                     post=post,
                     mail=mail,
                 )
+                await node.administrators.start(database)
                 for partner in await load(database, registry_decode):
                     node.book.put(partner)
                 await node.retain.start()
@@ -668,6 +671,7 @@ class Node:
             await events.forget(tx, now - EVENTS_KEPT_MS, EVENTS_KEPT, 10_000)
             await leases.forget(tx, 10_000)
         await self.retain.forget()
+        await self.administrators.forget(self.database)
         await self.meter.forget()
         await self.sign_in.forget()
 

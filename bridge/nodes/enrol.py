@@ -36,9 +36,11 @@ from bridge.partners import (
     renewed,
     resume,
     revoke,
+    same_name,
     suspend,
 )
 from bridge.storage import audit
+from bridge.storage.administrators import Administrators
 from bridge.storage.database import Database
 from bridge.storage.partners import Book, past, save, save_contacts, verification_keys
 
@@ -97,7 +99,7 @@ class Enrol:
         routes_changed: Callable[[], None],
         time_said: Callable[[str, datetime], Awaitable[None]],
         heads: Heads,
-        known_as: Callable[[str], str],
+        administrators: Administrators,
         clock: Clock,
         metrics: Metrics,
         version: str,
@@ -114,7 +116,8 @@ class Enrol:
         self._routes_changed = routes_changed
         self._time_said = time_said
         self._heads = heads
-        self._known_as = known_as
+        self._administrators = administrators
+        self._known_as = administrators.known_as
         self._clock = clock
         self._metrics = metrics
         self._version = version
@@ -173,10 +176,12 @@ class Enrol:
         ]
         fingerprint = registry.fingerprint_of(claimed)
         now = self._clock.now()
-        changed = approve(partner, admin, heard, grants, now, fingerprint.matches)
+        known = self._known_as(admin) if same_name(admin) else ""
+        changed = approve(partner, known, heard, grants, now, fingerprint.matches)
         if agreement is not None:
             changed = msgspec.structs.replace(changed, agreement=agreement)
-        await self._save(changed, Event("partner:approved", self._known_as(admin), node_id, outcome=changed.state))
+        event = Event("partner:approved", self._known_as(admin), node_id, outcome=changed.state)
+        await self._save(changed, event, admin)
         if changed.state is State.ACTIVE:
             self._routes_changed()
         return changed
@@ -211,12 +216,42 @@ class Enrol:
             )
         return partner
 
-    async def _save(self, partner: Partner, event: Event) -> None:
+    async def _save(self, partner: Partner, event: Event, admin: str | None = None) -> None:
+        """`admin`: who stands in it from now on, by the name typed."""
         # If we stop here, nothing has changed and the administrator asks again.
         async with self._db.transaction() as tx:
+            if admin is not None:
+                self._administrators.keep(tx, admin)
             await save(tx, partner)
             await audit.append(tx, [event], millis(self._clock.now()))
         self._book.put(partner)
+
+    def shown(self, partner: Partner) -> dict[str, Any]:
+        """A partner as an administrator sees it, without what only a running node knows."""
+        descriptor = partner.descriptor
+        fingerprint = registry.fingerprint_of(descriptor)
+        return {
+            "node_id": partner.node_id,
+            "name": descriptor.name,
+            "agency": descriptor.agency,
+            "state": partner.state,
+            "areas": descriptor.areas,
+            "functions": descriptor.functions,
+            "grants": partner.grants,
+            "endpoints": descriptor.endpoints,
+            "seq": descriptor.seq,
+            "issued": descriptor.issued,
+            "expires": descriptor.expires,
+            "freshness": freshness(descriptor, self._clock.now()),
+            "suites": descriptor.suites,
+            "contact": descriptor.contact,
+            "exercise": descriptor.exercise,
+            "approvals": [{"admin": self._administrators.called(a.admin), "at": a.at} for a in partner.approvals],
+            "agreement": partner.agreement,
+            "fingerprint": {"words": " ".join(fingerprint.words), "digits": " ".join(fingerprint.digits)},
+            "added_at": partner.added_at,
+            "state_at": partner.state_at,
+        }
 
     # Descriptors
 
@@ -459,31 +494,3 @@ def _before(failed: str) -> list[Check]:
 
 def _endpoint(partner: Partner) -> Endpoint:
     return Endpoint(partner.descriptor.endpoints[0], tuple(partner.descriptor.tls_pins))
-
-
-def shown(partner: Partner, now: datetime) -> dict[str, Any]:
-    """A partner as an administrator sees it, without what only a running node knows."""
-    descriptor = partner.descriptor
-    fingerprint = registry.fingerprint_of(descriptor)
-    return {
-        "node_id": partner.node_id,
-        "name": descriptor.name,
-        "agency": descriptor.agency,
-        "state": partner.state,
-        "areas": descriptor.areas,
-        "functions": descriptor.functions,
-        "grants": partner.grants,
-        "endpoints": descriptor.endpoints,
-        "seq": descriptor.seq,
-        "issued": descriptor.issued,
-        "expires": descriptor.expires,
-        "freshness": freshness(descriptor, now),
-        "suites": descriptor.suites,
-        "contact": descriptor.contact,
-        "exercise": descriptor.exercise,
-        "approvals": [{"admin": a.admin, "at": a.at} for a in partner.approvals],
-        "agreement": partner.agreement,
-        "fingerprint": {"words": " ".join(fingerprint.words), "digits": " ".join(fingerprint.digits)},
-        "added_at": partner.added_at,
-        "state_at": partner.state_at,
-    }

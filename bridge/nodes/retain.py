@@ -24,7 +24,6 @@ from bridge.crypto.vault import BucketKey
 from bridge.errors import Rejected
 from bridge.events import Facts, about
 from bridge.metrics import Metrics
-from bridge.partners import same_name
 from bridge.receipts import Statement, Status
 from bridge.retention import (
     UNREAD,
@@ -52,6 +51,7 @@ from bridge.storage import (
     settlement,
 )
 from bridge.storage import copies as register
+from bridge.storage.administrators import Administrators
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents, gone
 from bridge.storage.database import Database, Parameters, Row, Transaction
 from bridge.storage.early import RECEIVED, SENT, Early
@@ -127,7 +127,7 @@ class Retain:
         ask_time: Callable[[datetime], Awaitable[None]],
         checkpoint: Callable[[str], str | None],
         trusted: Callable[[], None],
-        known_as: Callable[[str], str],
+        administrators: Administrators,
         own_classes: dict[str, RetentionClass],
         clock: SteadyClock,
         metrics: Metrics,
@@ -144,7 +144,8 @@ class Retain:
         self._ask_time = ask_time
         self._checkpoint = checkpoint
         self._trusted = trusted
-        self._known_as = known_as
+        self._administrators = administrators
+        self._known_as = administrators.known_as
         self._own_classes = own_classes
         self._clock = clock
         self._metrics = metrics
@@ -630,7 +631,7 @@ class Retain:
             "soon_days": SOON,
             "unread_ending": await retention.unread(self._db, millis(now), millis(now + max(WARNINGS) * DAY)),
             "overdue": await retention.overdue(self._db, millis(now - LATE)),
-            "holds": [_shown_hold(each, now) for each in await retention.holds(self._db)],
+            "holds": [self._shown(each) for each in await retention.holds(self._db)],
             "kept_by_class": {
                 code: {"days": each.days, "from": each.measured_from, "ceiling_days": each.ceiling_days}
                 for code, each in self._classes(None).items()
@@ -738,6 +739,7 @@ class Retain:
         Raises Rejected `two-administrators`, `not-found`, `gone`, `usage`.
         """
         admin = _person(admin)
+        known = self._known_as(admin)
         today = self._now().astimezone(UTC).date()
         if not today < review <= today + timedelta(days=731):
             raise Rejected(
@@ -759,11 +761,11 @@ class Retain:
             at = millis(self._clock.now())
             if asked is None:
                 row = Hold(self._random(8).hex(), place.side, place.alert_id, authority, review.isoformat(), "asked",
-                           admin, at, None, None, None, None, None, None,
+                           known, at, None, None, None, None, None, None,
                            in_force.bucket_day if in_force else place.bucket_day,
                            in_force.retain_until if in_force else place.retain_until)  # fmt: skip
-                await self._save(row, Event("hold:asked", self._known_as(admin), place.alert_id))
-                return _shown_hold(row, self._now())
+                await self._save(row, Event("hold:asked", self._known_as(admin), place.alert_id), admin)
+                return self._shown(row)
             if (asked.authority, asked.review) != (authority, review.isoformat()):
                 raise Rejected(
                     "wrong-state",
@@ -772,22 +774,22 @@ class Retain:
                     authority=asked.authority,
                     review=asked.review,
                 )
-            _second(asked.asked_by, admin)
+            _second(asked.asked_by, known)
             if self._keystore.key(f"{HOLD}{asked.id}") is None:
                 await self._keystore.add_keys(
                     KeyRow(f"{HOLD}{asked.id}", "hold", "aes-256-gcm", self._random(32), b"", self._clock.now())
                 )
-            row = asked._replace(state="held", confirmed_by=admin, confirmed_at=at)
+            row = asked._replace(state="held", confirmed_by=known, confirmed_at=at)
             # If we stop before here, the hold's key exists and nothing is under it yet.
             await self._put_under_hold(row, in_force, admin)
             if in_force is not None:
                 await self._keystore.destroy_key(f"{HOLD}{in_force.id}")
-            return _shown_hold(row, self._now())
+            return self._shown(row)
 
     async def holds_on(self, alert_id: str) -> list[dict[str, Any]]:
         """The holds on a received alert that are not released, as lists show them."""
         rows = await retention.holds_on(self._db, alert_id, "inbox")
-        return [_shown_hold(each, self._now()) for each in rows]
+        return [self._shown(each) for each in rows]
 
     async def release(self, ref: str, admin: str) -> dict[str, Any]:
         """One of two people asks to end a hold, or the second confirms; what is over by then is deleted at once.
@@ -795,6 +797,7 @@ class Retain:
         A hold that was only asked for is dropped at the first word.
         """
         admin = _person(admin)
+        known = self._known_as(admin)
         async with self._deleting:
             place = await self._place(ref)
             holds = await retention.holds_on(self._db, place.alert_id, place.side)
@@ -805,22 +808,22 @@ class Retain:
             held = holds[-1]
             at = millis(self._clock.now())
             if held.state == "asked":
-                row = held._replace(state="released", released_by=admin, released_at=at)
-                await self._save(row, Event("hold:dropped", self._known_as(admin), held.alert_id))
-                return _shown_hold(row, self._now())
+                row = held._replace(state="released", released_by=known, released_at=at)
+                await self._save(row, Event("hold:dropped", self._known_as(admin), held.alert_id), admin)
+                return self._shown(row)
             if held.state == "held":
-                row = held._replace(state="leaving", release_by=admin, release_at=at)
-                await self._save(row, Event("hold:release-asked", self._known_as(admin), held.alert_id))
-                return _shown_hold(row, self._now())
-            _second(held.release_by or "", admin)
-            row = held._replace(state="released", released_by=admin, released_at=at)
+                row = held._replace(state="leaving", release_by=known, release_at=at)
+                await self._save(row, Event("hold:release-asked", self._known_as(admin), held.alert_id), admin)
+                return self._shown(row)
+            _second(held.release_by or "", known)
+            row = held._replace(state="released", released_by=known, released_at=at)
             partners = await self._put_back(row, admin)
             # If we stop here, the hold's key is unused and goes with the next run.
             await self._keystore.destroy_key(f"{HOLD}{held.id}")
         for partner in partners:
             self._wake(partner)
         await self.run()
-        return _shown_hold(row, self._now())
+        return self._shown(row)
 
     async def _place(self, ref: str) -> "_Place":
         """Where an alert is kept. Raises Rejected `not-found` or `gone`."""
@@ -836,8 +839,9 @@ class Retain:
             raise Rejected("not-found", "There is no alert with this reference.", LISTED)
         raise gone()
 
-    async def _save(self, row: Hold, event: Event) -> None:
+    async def _save(self, row: Hold, event: Event, admin: str) -> None:
         async with self._db.transaction() as tx:
+            self._administrators.keep(tx, admin)
             await retention.save_hold(tx, row)
             await audit.append(tx, [event], millis(self._clock.now()))
 
@@ -868,10 +872,12 @@ class Retain:
                 moved += 1
             if not moved:
                 raise gone()
+            self._administrators.keep(tx, admin)
             await retention.save_hold(tx, row)
             if replaced is not None:
+                known = self._known_as(admin)
                 await retention.save_hold(
-                    tx, replaced._replace(state="released", released_by=admin, released_at=at)
+                    tx, replaced._replace(state="released", released_by=known, released_at=at)
                 )
             await audit.append(tx, [Event("hold:confirmed", self._known_as(admin), row.alert_id)], at)
         for partner in partners:
@@ -905,6 +911,7 @@ class Retain:
                 await self.back(tx, SENT, alert.id, alert.id, alert.id, alert.bucket_day, alert.wrapped_key, day)
                 if alert.withdrawn_at is not None:
                     await self.taken_back(tx, await _again(tx, alert.id), None)
+            self._administrators.keep(tx, admin)
             await retention.save_hold(tx, row)
             await audit.append(tx, [Event("hold:released", self._known_as(admin), row.alert_id)], at)
         return partners
@@ -955,6 +962,23 @@ class Retain:
         await inbox.add_said(tx, item.message_id, Status.HELD, at, None)
         facts = about(item.alert_id, partner=item.partner, status=Status.HELD)
         await tell(tx, [New("alert.updated", facts)], at)
+
+    def _shown(self, row: Hold) -> dict[str, Any]:
+        """A hold as lists show it: by the names of those who typed them, and the pseudonyms of those who signed in."""
+        called = self._administrators.called
+        return {
+            "alert": row.alert_id,
+            "reference": about(row.alert_id).reference,
+            "side": row.side,
+            "state": row.state,
+            "authority": row.authority,
+            "review": row.review,
+            "review_due": _review_due(row, self._now()),
+            "asked_by": called(row.asked_by),
+            "confirmed_by": called(row.confirmed_by),
+            "release_by": called(row.release_by),
+            "released_by": called(row.released_by),
+        }
 
     async def _look_at_holds(self, now: datetime) -> None:
         late = sum(_review_due(each, now) for each in await retention.holds(self._db))
@@ -1027,8 +1051,9 @@ def _person(name: str) -> str:
     return plain
 
 
-def _second(first: str, admin: str) -> None:
-    if same_name(first) == same_name(admin):
+def _second(first: str, second: str) -> None:
+    """Two pseudonyms: one is the same however its name is typed."""
+    if first == second:
         raise Rejected(
             "two-administrators", "A second, different person must confirm.", "Ask a colleague to run the same command."
         )
@@ -1052,20 +1077,3 @@ def _ending(row: Ending, days: int) -> Any:
 
 def _review_due(row: Hold, now: datetime) -> bool:
     return row.state != "asked" and date.fromisoformat(row.review) <= now.astimezone(UTC).date()
-
-
-def _shown_hold(row: Hold, now: datetime) -> dict[str, Any]:
-    """A hold as lists show it."""
-    return {
-        "alert": row.alert_id,
-        "reference": about(row.alert_id).reference,
-        "side": row.side,
-        "state": row.state,
-        "authority": row.authority,
-        "review": row.review,
-        "review_due": _review_due(row, now),
-        "asked_by": row.asked_by,
-        "confirmed_by": row.confirmed_by,
-        "release_by": row.release_by,
-        "released_by": row.released_by,
-    }

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -127,6 +127,7 @@ class SignIn:
         clock: Clock,
         issuer: str,
         second_factor: bool,
+        typed: Callable[[], Mapping[str, str]] = dict,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._db = database
@@ -135,6 +136,7 @@ class SignIn:
         self._clock = clock
         self._issuer = issuer
         self.second_factor = second_factor
+        self._typed = typed
         self._random = random
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._hashes = 0
@@ -163,8 +165,8 @@ class SignIn:
         return await self.person(row.id)
 
     async def names(self) -> dict[str, str]:
-        """What people are called, by the pseudonym that the audit log and approvals hold."""
-        return {f"person:{row.id}": self._profile(row).name for row in await rows.every(self._db)}
+        """What people are called, by the pseudonym that the audit log, holds and approvals have; also who typed a name."""
+        return {**self._typed(), **{f"person:{row.id}": self._profile(row).name for row in await rows.every(self._db)}}
 
     async def administrators(self) -> int:
         """How many people can administer the node now."""

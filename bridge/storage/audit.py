@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
 _CHECKPOINT = ",".join(Checkpoint._fields)
 
 
-_KNOWN = re.compile(r"(?:person|token|role):[0-9A-Za-z-]{1,64}|node|operator|partners")
+_KNOWN = re.compile(r"(?:person|token|role):[0-9A-Za-z-]{1,64}|admin:[0-9a-f]{12}|node|operator|partners")
 
 
 def alias(key: bytes) -> Callable[[str], str]:

@@ -369,6 +369,15 @@ async def holds(db: Database | Transaction) -> list[Hold]:
     return [Hold(*row) for row in rows]
 
 
+async def holds_with_names(db: Database | Transaction) -> list[Hold]:
+    """Holds in which somebody stands by a typed name, as earlier versions wrote them: no pseudonym is without a colon."""
+    rows = await db.fetch(
+        f"select {_HOLD} from holds where asked_by not like '%:%' or confirmed_by not like '%:%'"
+        " or release_by not like '%:%' or released_by not like '%:%'"
+    )
+    return [Hold(*row) for row in rows]
+
+
 async def released(db: Database | Transaction, ids: Sequence[str]) -> set[str]:
     """Which of these holds are released, or unknown."""
     if not ids:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from county import EPOCH, County, alert, own
+from test_canary import found_under
 
 import bridge
 from bridge import registry
@@ -86,6 +87,70 @@ async def test_no_record_of_any_kind_holds_a_name(county: County) -> None:
     assert kinds >= wanted
 
 
+async def test_no_byte_of_a_node_holds_a_name_that_somebody_typed(county: County) -> None:
+    await everything_by_name(county)
+    node = county[MASH]
+    done = await county.send(JCP, alert())
+    await county.settle()
+    for admin in (A, B):
+        shown = await node.retain.hold(done.id, "Coroner 13", EPOCH.date() + timedelta(days=90), admin)
+    assert (shown["asked_by"], shown["confirmed_by"]) == (A, B), "whoever looks is told the names"
+    approved = node.enrol.shown(county[MASH].book.get(JCP))["approvals"]  # type: ignore[arg-type]
+    assert len(approved) == 2
+    assert not any(":" in each["admin"] for each in approved)
+    await county.stop(MASH)
+    for word in f"{A} {B}".split():
+        assert found_under(county.directory / MASH, word) == {}
+    await county.start(MASH)
+    (held,) = (await county[MASH].retain.preview())["holds"]
+    assert (held["asked_by"], held["confirmed_by"]) == (A, B)
+    with pytest.raises(Rejected, match="A second, different person"):
+        await county[MASH].retain.release(done.id, A)
+        await county[MASH].retain.release(done.id, A.upper())
+
+
+async def test_names_that_an_earlier_version_left_in_clear_are_taken_over(county: County) -> None:
+    await county.add(JCP, MASH)
+    done = await county.send(JCP, alert())
+    await county.settle()
+    node = county[MASH]
+    for admin in (A, B):
+        await node.retain.hold(done.id, "Coroner 12", EPOCH.date() + timedelta(days=90), admin)
+    one, two = (node.administrators.known_as(each) for each in (A, B))
+    async with node.database.transaction() as tx:
+        await tx.execute("delete from administrators")
+        await tx.execute("update holds set asked_by = ?, confirmed_by = ?", (A, B))
+        await tx.execute("update partners set approvals = replace(approvals, 'admin:', '')")
+        (before,) = await tx.fetch("select approvals from partners where node_id = ?", (JCP,))
+    await county.restart(MASH)
+    node = county[MASH]
+    assert await node.database.fetch("select asked_by, confirmed_by from holds") == [(one, two)]
+    (held,) = (await node.retain.preview())["holds"]
+    assert (held["asked_by"], held["confirmed_by"]) == (A, B)
+    (after,) = await node.database.fetch("select approvals from partners where node_id = ?", (JCP,))
+    assert before != after
+    assert {each.admin[:6] for each in node.book.get(JCP).approvals} == {"admin:"}  # type: ignore[union-attr]
+
+
+async def test_a_name_goes_with_the_last_thing_that_shows_it(county: County) -> None:
+    await county.add(JCP, MASH)
+    done = await county.send(JCP, alert())
+    await county.settle()
+    node = county[MASH]
+    for admin in (A, B):
+        await node.retain.hold(done.id, "Coroner 12", EPOCH.date() + timedelta(days=90), admin)
+    names = set(node.administrators.names().values())
+    assert names > {A, B}
+    assert await node.administrators.forget(node.database) == 0
+    for admin in (B, A):
+        await node.retain.release(done.id, admin)
+    assert await node.administrators.forget(node.database) == 2
+    assert set(node.administrators.names().values()) == names - {A, B}
+    await node.enrol.revoke(JCP, A)
+    await node.administrators.forget(node.database)
+    assert await node.database.fetch("select * from administrators") == []
+
+
 async def test_one_person_is_one_pseudonym_and_two_are_two(county: County) -> None:
     await everything_by_name(county)
     approved = [
@@ -108,12 +173,12 @@ def test_who_has_not_the_key_cannot_find_a_name_by_trying() -> None:
     assert alias(KEY)(A) != alias(bytes(32))(A)
 
 
-@pytest.mark.parametrize("known", ["node", "operator", "person:ab12", "token:0f", "role:duty"])
+@pytest.mark.parametrize("known", ["node", "operator", "person:ab12", "token:0f", "role:duty", "admin:0123456789ab"])
 def test_what_is_a_pseudonym_stays_as_it_is(known: str) -> None:
     assert alias(KEY)(known) == known
 
 
-@pytest.mark.parametrize("typed", ["person:ab12", "token:0f", "node", " node ", "partners", "role:duty"])
+@pytest.mark.parametrize("typed", ["person:ab12", "token:0f", "node", " node ", "partners", "role:duty", "admin:0123456789ab"])
 def test_nobody_types_another_actors_pseudonym(typed: str) -> None:
     with pytest.raises(Rejected, match="Say who you are"):
         _named(typed)
