@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.cli import call
 from bridge.errors import Misconfigured
 from bridge.nodes.lock import is_locked, locked
 
@@ -82,6 +83,30 @@ def test_init_over_a_node_is_refused_as_json_on_stderr(made: Path) -> None:
     done = init(made, port=free_port())
     assert (done.returncode, done.stdout) == (2, b"")
     assert json.loads(done.stderr)["code"] == "exists"
+
+
+def test_a_backup_without_a_passphrase_opens_with_the_nodes_own_key_alone(
+    made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["backup", str(tmp_path / "out"), "--dir", str(made)]) == 0
+    assert str(made / "node.key") in capfd.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"out.data", "out.keystore"}
+    restore = ["restore", str(tmp_path / "out"), "--yes", "--dir", str(tmp_path / "new")]
+    assert call(restore) == 2
+    assert "--passphrase-file" in capfd.readouterr().err
+    assert call([*restore, "--passphrase-file", str(made / "node.key")]) == 0
+    capfd.readouterr()
+    for directory in (made, tmp_path / "new"):
+        assert call(["key", "show", "--json", "--dir", str(directory)]) == 0
+    before, after = map(json.loads, capfd.readouterr().out.splitlines())
+    assert before["fingerprint"] == after["fingerprint"]
+
+
+def test_the_audit_log_goes_to_stdout_line_by_line(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert call(["audit", "export", "--dir", str(made)]) == 0
+    told = capfd.readouterr()
+    assert told.err == ""
+    assert {json.loads(line)["kind"] for line in told.out.splitlines()} >= {"record"}
 
 
 # --- A start that fails ----------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def show(state: State, reference: str) -> None:
 
 @alert.command("export-evidence")
 @click.argument("reference", metavar="REF")
-@click.option("--out", "out", metavar="FILE", help="Where to write it.  [default: REF.evidence.json]")
+@click.option("--out", "out", metavar="FILE", help="Where to write it.  [default: exports/REF.evidence.json in the node's folder]")
 @click.option("--side", type=click.Choice(["sent", "received"]), help="Which, where an alert is both.")
 @pass_state
 def export_evidence(state: State, reference: str, out: str | None, side: str | None) -> None:
@@ -146,7 +146,8 @@ def export_evidence(state: State, reference: str, out: str | None, side: str | N
     """
     asked = f"/v1/evidence{path_of(reference)}" + (f"?side={side}" if side else "")
     made = state.node(offline=True).file(asked)
-    file = Path(out or f"{re.sub(r'[^A-Za-z0-9-]', '', reference)[:40]}.evidence.json")
+    name = f"{re.sub(r'[^A-Za-z0-9-]', '', reference)[:40]}.evidence.json"
+    file = Path(out) if out else state.dir / "exports" / name
     write_private(file, made)
 
     def words() -> None:

@@ -41,10 +41,14 @@ def verify(ctx: click.Context, state: State) -> None:
 
 
 @audit.command()
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="[OUT]", default="-")
 @pass_state
 def export(state: State, out: str) -> None:
-    """Write the whole log to the new file OUT: one JSON object a line, records and signed heads in order."""
+    """Write the whole log to the new file OUT, or to stdout: one JSON object a line, records and signed heads in order."""
+    node = state.node(offline=True, patience=600)
+    if out == "-":
+        node.lines("GET", "/v1/audit", lambda line: screen.out(_line(line)))
+        return
     file = Path(out)
     count = {"record": 0, "checkpoint": 0, "log": 0}
     try:
@@ -56,10 +60,10 @@ def export(state: State, out: str) -> None:
 
         def each(line: dict[str, Any]) -> None:
             count[line["kind"]] += 1
-            writer.write(json.dumps(line, ensure_ascii=False) + "\n")
+            writer.write(f"{_line(line)}\n")
 
         try:
-            state.node(offline=True, patience=600).lines("GET", "/v1/audit", each)
+            node.lines("GET", "/v1/audit", each)
         except BaseException:
             file.unlink(missing_ok=True)
             raise
@@ -67,3 +71,7 @@ def export(state: State, out: str) -> None:
     state.show(
         answer, lambda: screen.out(f"{count['record']} records and {count['checkpoint']} signed heads are in {out}.")
     )
+
+
+def _line(line: dict[str, Any]) -> str:
+    return json.dumps(line, ensure_ascii=False)

@@ -1,6 +1,7 @@
 """`bridge backup` and `bridge restore` (docs/backup.md)."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,34 @@ import msgspec
 from bridge.cli import screen
 from bridge.cli.command import Command, State, bar, certain, pass_state
 from bridge.clock import SystemClock
+from bridge.errors import Misconfigured
 
 _PASSPHRASE = click.option(
     "--passphrase-file",
     "passphrase_file",
     metavar="F",
-    required=True,
-    help="File with the passphrase of the backup, readable by you alone.",
+    help="File with the passphrase of the backup, readable by you alone.  [default: the node's own key]",
 )
+
+
+def _passphrase(state: State, said: str | None) -> Path:
+    """The file said, else the one that opens this node's keystore. Raises Misconfigured where there is no node yet."""
+    if said:
+        return Path(said).absolute()
+    if not _is_node(state):
+        raise Misconfigured(
+            "It is not said what opens the backup.",
+            "Give --passphrase-file: its passphrase, or the key file of the node, if that sealed it.",
+            code="usage",
+        )
+    from bridge.config import Settings
+
+    keys = Settings.load(state.dir, os.environ).keys
+    return (state.dir / (keys.passphrase_file or keys.key_file)).absolute()
+
+
+def _is_node(state: State) -> bool:
+    return (state.dir / "node.toml").is_file()
 
 
 @click.command(cls=Command)
@@ -25,18 +46,20 @@ _PASSPHRASE = click.option(
 @_PASSPHRASE
 @click.option("--class", "kind", type=click.Choice(["data", "keystore"]), help="Only this one.  [default: both]")
 @pass_state
-def backup(state: State, out: str, passphrase_file: str, kind: str | None) -> None:
+def backup(state: State, out: str, passphrase_file: str | None, kind: str | None) -> None:
     """Back up the node while it runs, into OUT.data and OUT.keystore, each encrypted and read again to be sure.
 
     Keep the two in different places: together and kept for long they would bring back what was deleted.
     """
+    node = state.node(offline=True, patience=600)
+    opens = _passphrase(state, passphrase_file)
     wanted = {
         "out": str(Path(out).absolute()),
-        "passphrase_file": str(Path(passphrase_file).absolute()),
+        "passphrase_file": str(opens),
         "classes": [kind] if kind else ["data", "keystore"],
     }
     with bar() as progress:
-        made: list[dict[str, Any]] = state.node(offline=True, patience=600).work("/control/backup", wanted, progress)
+        made: list[dict[str, Any]] = node.work("/control/backup", wanted, progress)
 
     def words() -> None:
         for each in made:
@@ -46,6 +69,8 @@ def backup(state: State, out: str, passphrase_file: str, kind: str | None) -> No
         for each in made:
             if each.get("warning"):
                 screen.note(f"Note: {each['warning']}")
+        if not passphrase_file:
+            screen.note(f"Note: what opens it is {opens}. Keep a copy of that in a third place, or give --passphrase-file.")
 
     state.show({"items": made}, words)
 
@@ -56,18 +81,22 @@ def backup(state: State, out: str, passphrase_file: str, kind: str | None) -> No
 @_PASSPHRASE
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_state
-def restore(state: State, source: str, keystore: str | None, passphrase_file: str, yes: bool) -> None:
+def restore(state: State, source: str, keystore: str | None, passphrase_file: str | None, yes: bool) -> None:
     """Bring back the data of a stopped node, or a whole node in a new folder, from its backups.
 
-    IN is a .data file, a .keystore file, or the name without ending. What is due is deleted before the node serves
-    anybody.
+    IN is a .data file, a .keystore file, or the name without ending, which in a new folder means both. What is due is
+    deleted before the node serves anybody.
     """
     from bridge.nodes import backup as backups
     from bridge.nodes.restore import restore as bring_back
 
     named = Path(source)
-    if not named.exists() and named.with_name(f"{named.name}.data").exists():
-        named = named.with_name(f"{named.name}.data")
+    both = {kind: named.with_name(f"{named.name}.{kind}") for kind in ("data", "keystore")}
+    if not named.exists() and both["data"].exists():
+        named = both["data"]
+        if not keystore and not _is_node(state) and both["keystore"].exists():
+            keystore = str(both["keystore"])
+    opens = _passphrase(state, passphrase_file)
     header = backups.read_header(named)
     clock = SystemClock()
     now = clock.now()
@@ -79,7 +108,7 @@ def restore(state: State, source: str, keystore: str | None, passphrase_file: st
         yes=yes,
     )
     with bar() as progress:
-        facts = asyncio.run(bring_back(state.dir, data, keys, Path(passphrase_file), clock=clock, progress=progress))
+        facts = asyncio.run(bring_back(state.dir, data, keys, opens, clock=clock, progress=progress))
 
     def words() -> None:
         screen.out(f"{facts['node']} is back in {facts['dir']}.")

@@ -450,7 +450,7 @@ def _must_be_there(path: Path) -> None:
 
 def _whole(meta: Row | None) -> Row:
     if meta is None:
-        raise Misconfigured("The keystore was not made completely.", "Make the node anew with `bridge init`.")
+        raise Misconfigured("The keystore was not made completely.", "Restore it from its backup. Only a node that was never used may be made anew, with `bridge init`.")
     return meta
 
 
