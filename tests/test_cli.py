@@ -23,7 +23,8 @@ from aiohttp import web
 from bridge import __version__
 from bridge.cli import bridge, call, screen
 from bridge.cli.client import Control, Problem, exit_for, path_of
-from bridge.errors import Unavailable
+from bridge.cli.command import report
+from bridge.errors import CODES, Rejected, Unavailable
 from bridge.formats.csv_ import harmless
 
 PROGRAM = [sys.executable, "-m", "bridge"]
@@ -109,6 +110,14 @@ INIT = {
 def init(directory: Path, **changed: str) -> list[str]:
     given = {**INIT, **{f"--{name.replace('_', '-')}": value for name, value in changed.items()}}
     return ["init", "--dir", str(directory), *(part for pair in given.items() for part in pair)]
+
+
+def test_an_error_without_a_hint_of_its_own_gets_one_from_its_code_and_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for code in CODES:
+        report(Rejected(code, "It is so."), path=("inbox", "show"), verbs=("list", "show"))
+        first, *hints = capsys.readouterr().err.splitlines()
+        assert (first, len(hints)) == ("bridge: It is so.", 1), code
+        assert len(hints[0]) > 20, code
 
 
 USAGE = {
@@ -343,7 +352,9 @@ def test_a_question_is_told_with_its_candidates(node: Told, tmp_path: Path, caps
         "candidates": [{"code": "E07000107", "name": "Dartford", "share": 0.826}],
     }, 422)  # fmt: skip
     assert node.bridge("alert", "send", str(tmp_path / "alert.json")) == 2
-    assert capsys.readouterr().err == "bridge: Which is it?\n  E07000107  Dartford  83 %\n"
+    first, hint, *candidates = capsys.readouterr().err.splitlines()
+    assert (first, candidates) == ("bridge: Which is it?", ["  E07000107  Dartford  83 %"])
+    assert "home.district" in hint
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"detail":'], ids=["empty", "html", "list", "cut"])
@@ -859,8 +870,6 @@ def test_an_interrupt_ends_it_at_once_and_quietly(node: Told) -> None:
 
 
 def test_what_is_wrong_in_bridge_itself_shows_its_kind_and_place_and_no_text(capsys: pytest.CaptureFixture[str]) -> None:
-    from bridge.cli.command import report
-
     def broken() -> None:
         raise KeyError("Canary")
 

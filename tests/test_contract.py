@@ -102,6 +102,15 @@ def test_a_backup_without_a_passphrase_opens_with_the_nodes_own_key_alone(
     assert before["fingerprint"] == after["fingerprint"]
 
 
+def test_what_is_not_there_is_told_with_the_command_that_lists_what_is(
+    made: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["--dir", str(made), "token", "revoke", "nope"]) == 1
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "bridge token list" in told.err
+
+
 def test_the_audit_log_goes_to_stdout_line_by_line(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert call(["audit", "export", "--dir", str(made)]) == 0
     told = capfd.readouterr()

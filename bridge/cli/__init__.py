@@ -109,8 +109,25 @@ def call(arguments: Sequence[str]) -> int:
     except ReaderLeft:
         raise
     except Exception as error:  # noqa: BLE001  the last door: whatever it was, the person gets a sentence
-        return report(error, as_json="--json" in arguments)
+        path, verbs = _called(arguments)
+        return report(error, as_json="--json" in arguments, path=path, verbs=verbs)
     return value if isinstance(value, int) else 0
+
+
+def _called(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command among the arguments, such as inbox, show; and the commands beside it."""
+    command: click.Command | None = bridge
+    path: list[str] = []
+    verbs: list[str] = []
+    for each in arguments:
+        if not isinstance(command, click.Group):
+            break
+        context = click.Context(command)
+        if each in command.list_commands(context):
+            verbs = command.list_commands(context)
+            path.append(each)
+            command = command.get_command(context, each)
+    return path, verbs
 
 
 def _reader_left() -> int:

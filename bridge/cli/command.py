@@ -193,9 +193,14 @@ class Group(click.Group):
 # --- Errors ----------------------------------------------------------------------------------------------------
 
 
-def report(error: BaseException, *, as_json: bool = False) -> int:
-    """Tell an error on stderr, in one sentence and a hint or as JSON, and return the exit status for it."""
+def report(error: BaseException, *, as_json: bool = False, path: Sequence[str] = (), verbs: Sequence[str] = ()) -> int:
+    """Tell an error on stderr, in one sentence and a hint or as JSON, and return the exit status for it.
+
+    `path` is the command that was called, such as ("inbox", "show"), and `verbs` are the commands beside it: the hint
+    comes from them where whoever raised the error had none.
+    """
     status, code, sentence, hint, facts = _told(error)
+    hint = hint or _next(code, path, verbs)
     with contextlib.suppress(OSError):  # nobody is there to read it
         if as_json:
             told = {"code": code, "message": sentence, "hint": hint}
@@ -205,6 +210,33 @@ def report(error: BaseException, *, as_json: bool = False) -> int:
             for line in (*hint.splitlines(), *_details(sentence, hint, facts)):
                 click.echo(f"  {screen.plain(line)}", err=True)
     return status
+
+
+_NEXT = {
+    "ambiguous-area": "Say which by its code: in place of the text, or as home.district of the alert.",
+    "area-not-found": "Give a postcode, a town, a council, a county or a police force, or its GSS code.",
+    "unknown-area": "Find its code: bridge area resolve TEXT",
+    "malformed": "Is the file whole, and of the kind that this command takes?",
+    "gone": "What is left of it are its receipts and the records in the audit log.",
+    "policy": "Look at what is agreed with the partner: bridge partner show ID",
+    "no-agreement": "Look at what is agreed with the partner: bridge partner show ID",
+    "quota": "Wait a while, or agree a higher quota with the partner.",
+    "too-many": "Wait a minute and try again.",
+    "too-slow": "Try again; if it stays so, see what the node says in its log.",
+    "system": "Is the disk full, or the folder not yours?",
+}
+_PARTNERS_FAULT = ("no-such-name", "unreachable", "timeout", "tls", "broken", "unsigned-answer", "address-refused")
+
+
+def _next(code: str, path: Sequence[str], verbs: Sequence[str]) -> str:
+    group = path[0] if path else ""
+    if code in ("not-found", "wrong-state", "conflict") and "list" in verbs:
+        return f"What there is, and how it stands: bridge {group} list"
+    if code in _PARTNERS_FAULT:
+        return "See at which step it fails: bridge partner test ID"
+    if code in ("no-answer", "storage", "internal", "starting"):
+        return "See what the node says in its log, or try: bridge check"
+    return _NEXT.get(code) or f"How to use it: {' '.join(('bridge', *path))} --help"
 
 
 def _told(error: BaseException) -> tuple[int, str, str, str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bridge.errors import Misconfigured
 from bridge.storage.database import BrokenRule, Conflict, Database, Row, Transaction
-from bridge.storage.migrate import migrate, packaged, pending
+from bridge.storage.migrate import migrate, packaged
 
 __all__ = ["ENGINES", "BrokenRule", "Conflict", "Database", "Row", "Transaction", "open_database"]
 
@@ -23,13 +23,11 @@ ENGINES: dict[str, Callable[[str, Path], Awaitable[Database]]] = {
 """Scheme of `[database] url` to the function that opens such a database; an engine is one file and one line here."""
 
 
-async def open_database(
-    url: str, directory: Path, schema: str, *, at: datetime, version: str, upgrade: bool = True
-) -> Database:
+async def open_database(url: str, directory: Path, schema: str, *, at: datetime, version: str) -> Database:
     """Open the database named by `url` (`sqlite:data.db`, relative to the node's directory) with `schema` in it.
 
-    Pending migrations run, or with `upgrade=False` are an error. The caller closes it. Raises Misconfigured for an
-    unknown scheme, a database newer than this code, an edited migration, or a file that cannot be used.
+    Pending migrations run. The caller closes it. Raises Misconfigured for an unknown scheme, a database newer than this
+    code, an edited migration, or a file that cannot be used.
     """
     scheme, _, place = url.partition(":")
     if scheme not in ENGINES or not place:
@@ -38,15 +36,8 @@ async def open_database(
         )
     database = await ENGINES[scheme](place, directory)
     try:
-        await _bring_up(database, schema, at, version, upgrade)
+        await migrate(database, packaged(schema), at=at, version=version)
     except BaseException:
         await database.close()
         raise
     return database
-
-
-async def _bring_up(database: Database, schema: str, at: datetime, version: str, upgrade: bool) -> None:
-    if upgrade:
-        await migrate(database, packaged(schema), at=at, version=version)
-    elif await pending(database, packaged(schema)):
-        raise Misconfigured("The database is older than this version of bridge.", "Run `bridge db migrate`.")
