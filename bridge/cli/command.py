@@ -218,12 +218,11 @@ _NEXT = {
     "unknown-area": "Find its code: bridge area resolve TEXT",
     "malformed": "Is the file whole, and of the kind that this command takes?",
     "gone": "What is left of it are its receipts and the records in the audit log.",
-    "policy": "Look at what is agreed with the partner: bridge partner show ID",
     "no-agreement": "Look at what is agreed with the partner: bridge partner show ID",
     "quota": "Wait a while, or agree a higher quota with the partner.",
     "too-many": "Wait a minute and try again.",
     "too-slow": "Try again; if it stays so, see what the node says in its log.",
-    "system": "Is the disk full, or the folder not yours?",
+    "system": "Make room or choose another place, and do it again.",
 }
 _PARTNERS_FAULT = ("no-such-name", "unreachable", "timeout", "tls", "broken", "unsigned-answer", "address-refused")
 
@@ -234,7 +233,7 @@ def _next(code: str, path: Sequence[str], verbs: Sequence[str]) -> str:
         return f"What there is, and how it stands: bridge {group} list"
     if code in _PARTNERS_FAULT:
         return "See at which step it fails: bridge partner test ID"
-    if code in ("no-answer", "storage", "internal", "starting"):
+    if code in ("no-answer", "not-understood", "storage", "internal", "starting"):
         return "See what the node says in its log, or try: bridge check"
     return _NEXT.get(code) or f"How to use it: {' '.join(('bridge', *path))} --help"
 
