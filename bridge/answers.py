@@ -379,6 +379,21 @@ class InboxPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class Earlier(msgspec.Struct, frozen=True):
+    """An alert that came before and may be about the same person: a suggestion for people, never more.
+
+    `strength` is `likely` or `possible`; `reasons` are codes, and name nobody.
+    """
+
+    id: str
+    reference: str
+    received: datetime
+    state: str
+    strength: Literal["likely", "possible"]
+    reasons: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+
+
 class ReceivedAlert(Entry, frozen=True, omit_defaults=False, kw_only=True):
     """One alert received, as it was sent, with its route and what we have said of it."""
 
@@ -391,6 +406,7 @@ class ReceivedAlert(Entry, frozen=True, omit_defaults=False, kw_only=True):
     alert: AsSubmitted
     timeline: tuple[Step, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    earlier: tuple[Earlier, ...] = ()  # where one alert is asked for by its reference, and nowhere else
 
 
 class Gone(Problem, frozen=True, omit_defaults=True, kw_only=True):

@@ -245,6 +245,17 @@ async def test_a_token_of_a_team_sees_what_came_for_that_team_alone(at: Desk) ->
         assert (await at.ask("GET", f"/v1/evidence/{adults}{side}", token))[0] == 404
 
 
+async def test_an_earlier_alert_about_perhaps_the_same_person_is_named_to_its_team_alone(at: Desk) -> None:
+    ids = await at.arrive(2, name="Tariq Osei") + await at.arrive(function="LA_ASC", name="Tariq Osei")
+    await at.node.match.work()
+    _, second, _ = await at.ask("GET", f"/v1/inbox/{ids[1]}", await at.token(team="MASH"))
+    (earlier,) = second["earlier"]
+    assert (earlier["id"], earlier["strength"]) == (ids[0], "possible")
+    assert set(earlier) == {"id", "reference", "received", "state", "strength", "reasons", "kinds"}
+    _, third, _ = await at.ask("GET", f"/v1/inbox/{ids[2]}", await at.token(team="LA_ASC"))
+    assert third["earlier"] == []
+
+
 async def test_a_token_of_a_team_follows_what_its_team_sent_alone(at: Desk) -> None:
     mine, theirs = await at.token(team="MASH"), await at.token(team="LA_ASC")
     _, sent, _ = await at.ask("POST", "/v1/alerts", mine, json=ALERT)

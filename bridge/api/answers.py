@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from bridge import alerts
-from bridge.answers import GONE, Checked, Handed, ReceivedAlert, SentAlert, Withdrawal
+from bridge.answers import GONE, Checked, Earlier, Handed, ReceivedAlert, SentAlert, Withdrawal
 from bridge.mapping.shelf import Shown
 from bridge.nodes.acknowledge import Received
 from bridge.nodes.address import Plan
@@ -66,9 +66,9 @@ def _received(received: Received) -> dict[str, Any]:
     }
 
 
-def received_alert(received: Received) -> ReceivedAlert:
+def received_alert(received: Received, earlier: tuple[Earlier, ...] = ()) -> ReceivedAlert:
     """A received alert as it is answered, and as webhooks carry it where they carry it whole."""
-    return ReceivedAlert(**_received(received))
+    return ReceivedAlert(**_received(received), earlier=earlier)
 
 
 def handed(received: Received, times: int) -> Handed:

@@ -39,6 +39,7 @@ from bridge.nodes.ask import Ask
 from bridge.nodes.bell import Bell
 from bridge.nodes.follow import Follow
 from bridge.nodes.lease import LONGEST, SECONDS, Lease
+from bridge.nodes.match import Match
 from bridge.nodes.meter import Meter
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
@@ -208,6 +209,7 @@ class Consumers:
         address: Address,
         follow: Follow,
         acknowledge: Acknowledge,
+        match: Match,
         lease: Lease[Received],
         meter: Meter,
         places: Callable[[], Places],
@@ -223,6 +225,7 @@ class Consumers:
         self._address = address
         self._follow = follow
         self._acknowledge = acknowledge
+        self._match = match
         self._lease = lease
         self._meter = meter
         self._places = places
@@ -377,7 +380,7 @@ class Consumers:
         problems=("not-found",),
     )  # fmt: skip
     async def show_received(self, request: web.Request, actor: Actor) -> web.StreamResponse:
-        """By id or reference, with its route and what we have said of it."""
+        """By id or reference, with its route, what we have said of it, and what came earlier about perhaps the same person."""
         received = await self._acknowledge.show(await self._inbox_ref(request, actor), actor.name)
         tag = f'"{received.entry.version}"'
         if received.alert is None:
@@ -388,7 +391,8 @@ class Consumers:
             answer = answered(body, 410, ETag=tag)
             answer.content_type = "application/problem+json"
             return answer
-        return answered(received_alert(received), ETag=tag)
+        earlier = await self._match.earlier(received.entry.id, actor.name, (actor.team,) if actor.team else ())
+        return answered(received_alert(received, earlier), ETag=tag)
 
     @route(
         "GET", "/v1/inbox/{ref}/receipts", needs=("alerts:read", "receipts:read"),

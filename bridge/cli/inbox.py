@@ -211,6 +211,7 @@ def _tell(answer: dict[str, Any]) -> None:
             ("Corrects", answer.get("corrects")),
             ("Replaced by", answer.get("superseded_by")),
             ("Not shown to you", answer.get("withheld")),
+            ("Perhaps the same person", [each["reference"] for each in answer.get("earlier") or []]),
         ]
     )
     for i, person in enumerate(_people(answer)):

@@ -5,7 +5,9 @@ never passes for another. All are `version (1 byte), nonce (12), AES-256-GCM`.
 """
 
 import datetime as dt
+import hashlib
 import secrets
+from collections.abc import Iterable
 from typing import Final, Self
 
 from cryptography.exceptions import InvalidTag
@@ -201,6 +203,17 @@ class BucketKey:
         The content stays as it is sealed, bound to the day it began with. Raises Rejected `gone` as `unwrap` does.
         """
         return under._wrap(alert_id, self._unwrap(alert_id, wrapped))  # noqa: SLF001 - of the same class
+
+    def marks(self, texts: Iterable[str]) -> list[int]:
+        """Blind marks (64 bit, signed) by which texts of this day's alerts are found; noise once the key is destroyed.
+
+        Another day's mark of the same text is another. Raises Rejected `gone` once it is destroyed.
+        """
+        self._alive()
+        key = _mac(self._key, purposes.SEARCH.encode())
+        # Keyed BLAKE2b, not HMAC: one look makes thousands of them, and this takes a sixth of the time.
+        found = (hashlib.blake2b(text.encode(), digest_size=8, key=key).digest() for text in texts)
+        return [int.from_bytes(each, "big", signed=True) for each in found]
 
     def destroy(self) -> None:
         """Forget the key in this process; every later use raises Rejected `gone`. The keystore row is the caller's."""

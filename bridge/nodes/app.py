@@ -84,6 +84,7 @@ from bridge.nodes.follow import Follow
 from bridge.nodes.lease import Lease
 from bridge.nodes.mailbox import Mailboxes
 from bridge.nodes.mailer import Mailer
+from bridge.nodes.match import Match
 from bridge.nodes.meter import Meter
 from bridge.nodes.notify import Envelope as MailEnvelope
 from bridge.nodes.notify import Notify, Send
@@ -407,6 +408,9 @@ class Node:
             clock=clock,
             metrics=metrics,
         )
+        self.match = Match(
+            database=database, contents=contents, node_id=settings.node.id, viewed=views.record, clock=clock
+        )
         self.follow = Follow(
             database=database,
             contents=contents,
@@ -622,6 +626,7 @@ class Node:
             *((Job("folder", self.settings.folder.seconds, self.folder.work),) if self.settings.folder.path else ()),
             Job("ring", 1.0, self._ring),
             Job("escalate", 30.0, self.triage.escalate),
+            Job("trace", 1.0, self.match.work),
             Job("note-calls", 5.0, self.meter.flush),
             Job("measure", 10.0, self._measure),
             Job("sign-log", 2.0, self.checkpoint.work),
@@ -917,6 +922,7 @@ class Node:
                 address=self.address,
                 follow=self.follow,
                 acknowledge=self.acknowledge,
+                match=self.match,
                 lease=self.lease,
                 meter=self.meter,
                 places=lambda: self._places,
@@ -1006,6 +1012,7 @@ class Node:
                 withdraw=self.withdraw,
                 ask=self.ask,
                 triage=self.triage,
+                match=self.match,
                 acknowledge=self.acknowledge,
                 export=self.export,
                 subscribe=self.subscribe,

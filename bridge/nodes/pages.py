@@ -19,6 +19,7 @@ from bridge.nodes.draft import Drafts
 from bridge.nodes.enrol import Enrol
 from bridge.nodes.export import Export
 from bridge.nodes.follow import Follow
+from bridge.nodes.match import Match
 from bridge.nodes.meter import Meter
 from bridge.nodes.publish import Publish
 from bridge.nodes.recall import Recall
@@ -73,6 +74,7 @@ class Parts:
     withdraw: Withdraw
     ask: Ask
     triage: Triage
+    match: Match
     acknowledge: Acknowledge
     export: Export
     subscribe: Subscribe
@@ -99,6 +101,7 @@ def rooms(parts: Parts) -> list[object]:
     live = Live(bell=parts.bell, sign_in=parts.sign_in, clock=parts.clock)
     desk = Desk(
         triage=parts.triage,
+        match=parts.match,
         acknowledge=parts.acknowledge,
         ask=parts.ask,
         export=parts.export,

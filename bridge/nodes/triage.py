@@ -6,7 +6,6 @@ longer than its target is told to the team once, and stays marked until somebody
 
 import hashlib
 import statistics
-import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -25,6 +24,7 @@ from bridge.crypto.signed import ENVELOPE, digest, verify
 from bridge.envelopes import Signature
 from bridge.errors import Rejected
 from bridge.events import about
+from bridge.matching import plain
 from bridge.metrics import Metrics
 from bridge.receipts import Status
 from bridge.storage import audit, evidence, inbox, sent
@@ -271,7 +271,7 @@ class Triage:
             except Rejected:
                 return Found((), 0, more=False)
             return Found(tuple(await self._entries([item])), 1, more=False)
-        words = folded(name).split()
+        words = plain(name).split()
         found: list[Item] = []
         looked = 0
         above = await inbox.before(self._db, millis(begins))
@@ -300,7 +300,7 @@ class Triage:
             return True
         alert = msgspec.json.decode(carried.body, type=Alert)
         for subject in alert.subjects:
-            text = folded(" ".join([*(each.text for each in subject.names), subject.description or ""]))
+            text = plain(" ".join([*(each.text for each in subject.names), subject.description or ""]))
             if all(word in text for word in words):
                 return True
         return False
@@ -392,12 +392,6 @@ class _Origin(msgspec.Struct, frozen=True):
     """Of what travelled with an alert, the home area alone."""
 
     home: CarriedHome
-
-
-def folded(text: str) -> str:
-    """A text for comparing: without accents, case and marks between words."""
-    plain = unicodedata.normalize("NFKD", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in plain if not unicodedata.combining(c)).split())
 
 
 def mark_of(parts: Sequence[Any]) -> str:

@@ -1,7 +1,7 @@
 """The one way to content at rest: a key of each alert, wrapped by the key of its expiry day (PROTOCOL section 8)."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Protocol
 
@@ -31,6 +31,10 @@ class Buckets(Protocol):
 
     def bucket(self, day: date) -> BucketKey | None:
         """The key of a day, or None once it is destroyed or was never made."""
+        ...
+
+    def buckets(self) -> list[BucketKey]:
+        """The keys of every day that is not destroyed."""
         ...
 
     async def ensure_bucket(self, day: date) -> BucketKey:
@@ -88,6 +92,10 @@ class Contents:
         if bucket is None:
             raise gone()
         return bucket
+
+    def marks(self, texts: Sequence[str]) -> dict[int, str]:
+        """The texts by their blind marks under the key of every day on which something expires."""
+        return {mark: text for key in self._buckets.buckets() for mark, text in zip(key.marks(texts), texts, strict=True)}
 
     def has(self, hold: str) -> bool:
         """Whether the key of a hold is there."""

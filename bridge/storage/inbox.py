@@ -218,6 +218,26 @@ async def between(
     return [Item(*row) for row in rows]
 
 
+async def among(db: Database | Transaction, seqs: Sequence[int], teams: Sequence[str]) -> list[Item]:
+    """Those of these items (some thousand at most) that are kept and came for one of the teams, without their content."""
+    if not seqs:
+        return []
+    more, values = _came_for(teams)
+    columns = _ITEM.replace(",content,", ",null,")
+    rows = await db.fetch(
+        f"select {columns} from inbox where seq in ({','.join('?' * len(seqs))}) and purged_at is null{more}", (*seqs, *values)
+    )
+    return [Item(*row) for row in rows]
+
+
+async def contents(db: Database | Transaction, seqs: Sequence[int]) -> list[Item]:
+    """These items (a few) that are kept."""
+    if not seqs:
+        return []
+    rows = await db.fetch(f"select {_ITEM} from inbox where seq in ({','.join('?' * len(seqs))}) and purged_at is null", tuple(seqs))
+    return [Item(*row) for row in rows]
+
+
 async def by_week(
     db: Database | Transaction, teams: Sequence[str], start: int, end: int, week: int
 ) -> dict[int, int]:

@@ -261,6 +261,10 @@ class Keystore:
         """The key of an expiry day (UTC), or None once it is destroyed or was never made."""
         return self._buckets.get(day)
 
+    def buckets(self) -> list[BucketKey]:
+        """The keys of every expiry day that is not over."""
+        return list(self._buckets.values())
+
     async def ensure_bucket(self, day: date) -> BucketKey:
         """The key of a day; made, and durable before it is returned, if it is the first use of the day.
 

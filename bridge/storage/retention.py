@@ -7,7 +7,7 @@ What is held ends on the last day there is (`bridge.storage.contents.HOLD_DAY`),
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bridge.storage import counters, outbox, remarks, seen
+from bridge.storage import counters, outbox, remarks, seen, traces
 from bridge.storage.contents import HOLD
 from bridge.storage.database import Database, Parameters, Transaction
 
@@ -113,12 +113,14 @@ async def inbox_of(db: Database | Transaction, alert_id: str, partner: str) -> l
 
 
 async def purge_inbox(tx: Transaction, rows: Iterable[tuple[int, str, int]]) -> None:
-    """Delete the content of (now, code, seq): key and content go, the stub stays. By the end of the unit."""
+    """Delete the content of (now, code, seq): key, content and traces go, the stub stays. By the end of the unit."""
+    gone = list(rows)
     tx.later(
         "update inbox set wrapped_key = null, content = null, note = null, purged_at = ?, state = 'purged', state_at = ?,"
         " code = ?, version = version + 1 where seq = ?",
-        [(now, now, code, seq) for now, code, seq in rows],
+        [(now, now, code, seq) for now, code, seq in gone],
     )
+    traces.drop(tx, [seq for _, _, seq in gone])
 
 
 async def wrapped(tx: Transaction, seqs: Sequence[int]) -> dict[int, bytes]:

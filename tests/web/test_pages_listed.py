@@ -75,6 +75,7 @@ GET  /inbox.csv                        receive
 GET  /inbox/live                       receive
 GET  /inbox/{ref}                      receive
 GET  /inbox/{ref}/live                 receive
+POST /inbox/{ref}/not-same             receive
 POST /inbox/{ref}/take                 receive
 POST /inbox/{ref}/take-over            receive
 GET  /inbox/{ref}/print                receive

@@ -3,16 +3,18 @@
 import asyncio
 import csv
 import io
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
-from desk import HOSTILE, alert, arrived, until
+from desk import CROYDON, HOSTILE, alert, arrived, until
 from house import Quarry, Seen, Someone
 from street import Street, built
 
+from bridge.crypto.vault import BucketKey
 from bridge.errors import Rejected
 from bridge.nodes.recall import Recall
 
@@ -467,3 +469,97 @@ async def test_the_door_of_verbs_says_the_same(street: Street) -> None:
     with pytest.raises(Rejected) as refused:
         await street.hub.node.triage.may("BR-NONE", ())
     assert refused.value.code == "not-found"
+
+
+# ── Earlier alerts about perhaps the same person ──
+
+TARIQ = [{"local_ref": "s1", "names": [{"text": "Tariq Osei"}], "dob": "2009-03-02"}]
+LATER = [{"local_ref": "s1", "names": [{"text": "Osei Tarik"}], "dob": "2009-03-02"}]
+CARD = "Possible earlier alerts about the same person"
+
+
+async def came(street: Street, **changes: Any) -> str:
+    """An alert that arrived and got its marks."""
+    ref = await arrived(street, alert(objects=[], relations=[], **changes))
+    while await street.hub.node.match.work():
+        pass
+    return ref
+
+
+async def test_an_earlier_alert_about_perhaps_the_same_person_is_suggested_with_its_reasons(street: Street) -> None:
+    lea = await receiver(street)
+    early = await came(street, subjects=TARIQ, recipients=[{"function": "LA_CSP", "area": "home"}])
+    late = await came(street, subjects=LATER, recipients=[{"function": f, "area": "home"} for f in ("LA_CSP", "MASH")])
+    first = await lea.get(f"/inbox/{early}")
+    assert CARD not in first.words
+    seen = await lea.get(f"/inbox/{late}")
+    assert CARD in seen.words and f'href="/inbox/{early}"' in seen.text
+    assert "The same date of birth" in seen.words and "A first name that sounds alike" in seen.words
+    # Whoever was shown it stands in the record; who is of another team alone is shown nothing.
+    early_id, late_id = [(await street.hub.node.triage.may(ref, ())).alert_id for ref in (early, late)]
+    rows = await Recall(database=street.hub.node.database).page(None, 50, lambda each: each.action == "inbox:suggested")
+    assert rows.records[0].alert == early_id
+    hub = await receiver(street, teams=["MASH"])
+    assert CARD not in (await hub.get(f"/inbox/{late}")).words
+    # Neither alert is changed, and both stand apart in the list as before.
+    assert (await street.hub.node.acknowledge.show(late_id)).entry.corrects is None
+    # What a person says stays said, for everybody.
+    said = await lea.post(f"/inbox/{late}/not-same", {"other": early})
+    assert "It is not suggested for this alert again" in said.words and CARD not in said.words
+    assert CARD not in (await (await receiver(street)).get(f"/inbox/{late}")).words
+    assert (await recorded(street, "inbox:told-apart"))[0][1] == early_id
+    assert (await hub.post(f"/inbox/{late}/not-same", {"other": early})).status == 404
+
+
+NEVER_COMPARED: dict[str, dict[str, Any]] = {
+    "the sender is to be asked first": {"grading": {"handling": "C", "conditions": ["S2"]}},
+    "a caveat in words": {"grading": {"caveat_text": "For the named officer alone"}},
+    "came as that of the place": {"event": {"place": {"district": CROYDON}}, "home": {"district": "E09000010"},
+                                  "recipients": [{"function": "MASH", "area": "place"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("binds", NEVER_COMPARED.values(), ids=NEVER_COMPARED)
+async def test_what_may_not_be_compared_is_neither_suggested_nor_given_suggestions(street: Street, binds: Any) -> None:
+    match = street.hub.node.match
+    who = [{"names": [{"text": "Femi Adeyemi-Cole"}], "dob": "2010-10-10"}]
+    free = await came(street, subjects=who)
+    bound = await came(street, subjects=who, **binds)
+    later = await came(street, subjects=who)
+    assert free in [each.reference for each in await match.earlier(later, "bo", ())]
+    assert bound not in [each.reference for each in await match.earlier(later, "bo", ())]
+    assert await match.earlier(bound, "bo", ()) == ()
+
+
+async def test_what_is_over_is_not_suggested_and_its_marks_are_gone(street: Street) -> None:
+    node = street.hub.node
+    who = [{"names": [{"text": "Ngozi Eze"}], "dob": "2011-01-01"}]
+    refs = [await came(street, subjects=who) for _ in range(3)]
+    given_back, withdrawn, last = refs
+    await node.acknowledge.not_ours(given_back, None, "bo")
+    assert [each.reference for each in await node.match.earlier(last, "bo", ())] == [withdrawn]
+    ids = [(await node.triage.may(ref, ())) for ref in refs]
+    before = await node.database.fetch("select count(*) from traces")
+    await street.jobcentre.node.withdraw.withdraw(ids[1].alert_id, "mistaken_identity", "ann")
+    for _turn in range(100):
+        if (await node.triage.may(withdrawn, ())).gone:
+            break
+        await asyncio.sleep(0.02)
+    assert await node.match.earlier(last, "bo", ()) == ()
+    after = await node.database.fetch("select count(*) from traces")
+    assert after[0][0] < before[0][0]
+
+
+async def test_a_mark_says_nothing_without_the_key_of_its_day(street: Street) -> None:
+    node = street.hub.node
+    await came(street, subjects=[{"names": [{"text": "Ngozi Eze"}], "dob": "2011-01-01"}])
+    rows = await node.database.fetch("select mark from traces")
+    texts = ["born:2011-01-01", "name:ngozi", "name:eze"]
+    known = {row[0] for row in rows}
+    days = node.keystore.buckets()
+    assert len(known & {mark for key in days for mark in key.marks(texts)}) >= 3
+    other = BucketKey.generate(days[0].day, secrets.token_bytes)
+    assert not known & set(other.marks(texts))
+    other.destroy()
+    with pytest.raises(Rejected):
+        other.marks(texts)

@@ -64,6 +64,8 @@ DEEDS = {
     "inbox:asked": "asked the sender of an alert",
     "inbox:searched": "searched received alerts",
     "inbox:counted": "had received alerts counted by home area",
+    "inbox:suggested": "was shown a received alert as one that may be about the same person",
+    "inbox:told-apart": "said that an alert is not about the person of an earlier one",
     "inbox:overdue": "noticed that nobody has taken an alert in time",
     "inbox:expiring": "noticed that an alert is deleted soon",
     "inbox:not_ours": "said that an alert is not for this area",

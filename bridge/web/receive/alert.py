@@ -5,8 +5,11 @@ from typing import Any
 from aiohttp import web
 
 from bridge.accounts import May
+from bridge.alerts import parse_reference
+from bridge.answers import Earlier
 from bridge.errors import Rejected
 from bridge.formats import Copy, Handling
+from bridge.matching import REASONS as SAME
 from bridge.nodes.acknowledge import Received
 from bridge.nodes.export import must_consult
 from bridge.nodes.triage import NEW, mark_of
@@ -15,10 +18,10 @@ from bridge.retention import UNREAD
 from bridge.web.admin.office import called
 from bridge.web.forms import Form
 from bridge.web.receive import shown
-from bridge.web.receive.desk import Desk, facts_of, heading, team_of, version_of
+from bridge.web.receive.desk import Desk, facts_of, heading, state_of, team_of, version_of
 from bridge.web.shell import Answer, Page, Redirect, Visit, page
 from bridge.web.texts import _
-from bridge.web.words import label
+from bridge.web.words import label, listed
 from bridge.withdrawals import REASONS
 
 OURS = {
@@ -79,9 +82,33 @@ class OneAlert:
             "alert": shown.of(copy.said, self._desk.places().gazetteer, visit.now),
             "handling": copy.handling,
             "ours": [step for step in received.route if step.node == visit.shell.house.node_id],
+            "earlier": [self._suggested(each) for each in await self._desk.match.earlier(item.alert_id, visit.actor, visit.who.teams)],
             "others": [step.name for step in received.route if step.node != visit.shell.house.node_id],
         }
         return Page("receive/alert.html", title, values)
+
+    def _suggested(self, each: Earlier) -> dict[str, Any]:
+        """An earlier alert that may be about the same person: what it is, and why it is suggested, without a name."""
+        word, colour = state_of(each.state)
+        return {
+            "reference": each.reference,
+            "about": listed(label("kind", code) for code in each.kinds) or _("Concern"),
+            "received": each.received,
+            "state": word,
+            "colour": colour,
+            "likely": each.strength == "likely",
+            "reasons": [_(SAME[code]) for code in each.reasons],
+        }
+
+    @page("POST", "/inbox/{ref}/not-same", needs=May.RECEIVE, summary="Say that an earlier alert is not about this person")
+    async def not_same(self, visit: Visit) -> Answer:
+        """It is not suggested again. Neither alert changes."""
+        form = await visit.form("other")
+        item = await self._desk.found(visit)
+        other = parse_reference(form.value("other")) or ""
+        await self._desk.match.tell_apart(item.alert_id, other, visit.actor, visit.who.teams)
+        visit.flash(_("It is not suggested for this alert again. Both alerts stay as they are."))
+        return Redirect(f"/inbox/{item.reference}")
 
     def _timeline(self, received: Received, taken_by: str) -> list[dict[str, Any]]:
         """What we have said, newest first; the sender has each of these signed."""

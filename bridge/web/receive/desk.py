@@ -11,6 +11,7 @@ from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.address import Places
 from bridge.nodes.ask import Ask
 from bridge.nodes.export import Export
+from bridge.nodes.match import Match
 from bridge.nodes.retain import Retain
 from bridge.nodes.sign_in import SignIn
 from bridge.nodes.triage import NEW, Located, Triage
@@ -32,6 +33,7 @@ class Desk:
     `mails`: whether the duty inbox is told by e-mail."""
 
     triage: Triage
+    match: Match
     acknowledge: Acknowledge
     ask: Ask
     export: Export
