@@ -89,23 +89,30 @@ def kept_here(
         return until
 
 
+def may_shorten(code: str, step: str, classes: Classes) -> bool:
+    """Whether a step at the receiving end can bring an earlier last day, whenever it is taken."""
+    return _brought(code, step, classes) is not None
+
+
 def shorter(code: str, step: str, on: date, until: date, classes: Classes) -> date | None:
     """The earlier last day that a step at the receiving end brings, or None when nothing changes.
 
     What was taken into a case system goes soon after; what came to the wrong place sooner. Never later than before.
     """
+    days = _brought(code, step, classes)
+    if days is None:
+        return None
+    day = on + timedelta(days=days)
+    return day if day < until else None
+
+
+def _brought(code: str, step: str, classes: Classes) -> int | None:
+    """How many days what is kept by a class is kept after a step, None where the step changes nothing."""
     if step in {Status.COLLECTED, Status.CLOSED}:
         kept = classes.get(code)
-        if kept is None or kept.measured_from != "acknowledged" or kept.days is None:
-            return None
-    elif step == Status.NOT_OURS:
-        kept = classes.get(MISROUTED)
-        if kept is None or kept.days is None:
-            return None
-    else:
-        return None
-    day = on + timedelta(days=kept.days)
-    return day if day < until else None
+        return kept.days if kept is not None and kept.measured_from == "acknowledged" else None
+    kept = classes.get(MISROUTED) if step == Status.NOT_OURS else None
+    return kept.days if kept is not None else None
 
 
 def withdrawn_until(today: date, until: date, classes: Classes) -> date | None:

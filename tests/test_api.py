@@ -12,6 +12,7 @@ from api_desk import CANARY, Desk, Hands, desk, template
 
 from bridge.clock import SystemClock
 from bridge.config import Limits
+from bridge.storage import inbox
 
 ALERT = {
     "v": 1,
@@ -473,6 +474,50 @@ async def test_what_is_acknowledged_by_itself_is_not_handed_out(at: Desk) -> Non
     status, entry, _ = await at.ask("POST", f"/v1/inbox/{ids[0]}/ack", token)
     assert (status, entry["state"]) == (200, "collected")
     assert [each["id"] for each in (await lease(at, token))["items"]] == ids[1:]
+
+
+async def test_those_who_acknowledge_at_once_share_a_unit_and_each_has_its_own_answer(at: Desk) -> None:
+    ours = await at.arrive(12)
+    (theirs,) = await at.arrive(1, function="LA_ASC", start=20)
+    (stranger,) = await at.arrive(1, start=30, partner="kent-jcp")
+    team, other = await at.token(team="MASH"), await at.token(team="MASH")
+    refs = [*ours, theirs, "01234567-0000-7000-8000-000000000000", ours[0], stranger]
+
+    def acks(refs: list[str]) -> list[Any]:
+        tokens = (team, other)
+        return [at.ask("POST", f"/v1/inbox/{ref}/ack", tokens[place % 2]) for place, ref in enumerate(refs)]
+
+    told = await asyncio.gather(*acks(refs))
+    assert [status for status, _, _ in told] == [200] * 12 + [404, 404, 200, 200]
+    good = [(body["id"], body["state"], headers["ETag"]) for status, body, headers in told if status == 200]
+    assert good == [(ref, "collected", '"2"') for ref in (*ours, ours[0], stranger)]
+    rows = await at.node.database.fetch("select partner, count(*) from messages where type = 'receipts' group by partner")
+    documents = {row[0]: row[1] for row in rows}
+    assert documents["kent-jcp"] == 1
+    assert documents["luton-jcp"] < 6
+    for ref in ours:
+        _, said, _ = await at.ask("GET", f"/v1/inbox/{ref}/receipts", team)
+        assert [each["status"] for each in said["timeline"]] == ["collected"]
+    entry = (await at.node.acknowledge.show(theirs)).entry
+    assert entry.state == "received"
+    records = [msgspec.json.decode(row[0]) for row in await at.node.database.fetch("select record from audit")]
+    who = [each["actor"] for each in records if each["action"] == "inbox:collected"]
+    assert (len(who), len(set(who))) == (13, 2)
+
+
+async def test_an_alert_that_came_again_for_another_team_is_still_acknowledged_by_the_first(at: Desk) -> None:
+    (ref,) = await at.arrive(1)
+    row = await at.node.database.fetch_one("select message_id from inbox")
+    assert row is not None
+    (item,) = await inbox.find(at.node.database, ref)
+    again = item._replace(seq=0, message_id=bytes(16), functions=",LA_ASC,")
+    async with at.node.database.transaction() as tx:
+        await inbox.add(tx, [again])
+    for team in ("MASH", "LA_ASC"):
+        status, _, _ = await at.ask("POST", f"/v1/inbox/{ref}/ack", await at.token(team=team))
+        assert status == 200
+    states = await at.node.database.fetch("select state from inbox")
+    assert states == [("collected",), ("collected",)]
 
 
 async def test_a_lease_of_a_clock_that_was_set_back_still_ends(at: Desk) -> None:

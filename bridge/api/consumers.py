@@ -412,9 +412,10 @@ class Consumers:
     async def ack(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Says `collected` to the sender. Safe to repeat. It is not handed out by a lease again."""
         step = await told(request, Ack, optional=True)
-        ref = await self._inbox_ref(request, actor)
         if step.lease is None:
-            return _entry(await self._acknowledge.collect(ref, actor.name, actor.team))
+            item = await self._acknowledge.collect(_ref(request), actor.name, actor.team)
+            return _entry(await self._acknowledge.entry(item))
+        ref = await self._inbox_ref(request, actor)
         await self._lease.acknowledge(step.lease, actor.name, [ref])
         return _entry((await self._acknowledge.show(ref)).entry)
 

@@ -218,16 +218,12 @@ class Mesh:
     )
     async def acknowledge(self, request: web.Request, actor: Actor) -> web.StreamResponse:
         """Says `collected` to the sender. Safe to repeat."""
-        ref = request.match_info["message"].lower()
-        await self._acknowledge.of_team(ref, actor.team)
-        await self._acknowledge.collect(ref, actor.name, actor.team)
+        await self._acknowledge.collect(request.match_info["message"].lower(), actor.name, actor.team)
         return _said(request, {} if _second(request) else {"messageId": request.match_info["message"]})
 
     async def _chunk(self, request: web.Request, actor: Actor, chunk: int) -> web.Response:
         ref = request.match_info["message"].lower()
-        await self._acknowledge.of_team(ref, actor.team)
-        await self._lease.hold(ref, actor.name, actor.team, HELD_SECONDS)
-        received = await self._acknowledge.show(ref)
+        received = await self._lease.hold(ref, actor.name, actor.team, HELD_SECONDS)
         if received.alert is None:
             raise Rejected("gone", "The content of this message was deleted when its time was over.")
         whole = msgspec.json.encode(received_alert(received))

@@ -5,9 +5,9 @@ same as once; two people doing different steps at once cannot both win.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,7 @@ from bridge.errors import Rejected
 from bridge.events import about
 from bridge.formats import Copy, handling_of, sar
 from bridge.metrics import Metrics
+from bridge.nodes.together import Together
 from bridge.receipts import LATER, Statement, Status, may_follow
 from bridge.remarks import Remark
 from bridge.retention import UNREAD, WARNINGS, days_left
@@ -77,6 +78,14 @@ class Page(msgspec.Struct, frozen=True):
     last: int | None
 
 
+class _Taken(NamedTuple):
+    """What a system says that it has taken over: which alert, who says so, and for which team."""
+
+    ref: str
+    actor: str
+    team: str | None
+
+
 class Acknowledge:
     """The inbox and what can be done in it. Everything it needs comes in as an argument."""
 
@@ -106,6 +115,7 @@ class Acknowledge:
         self._clock = clock
         self._metrics = metrics
         self._random = random
+        self._collecting: Together[_Taken, inbox.Item] = Together(self._collect)
 
     async def page(
         self,
@@ -130,28 +140,21 @@ class Acknowledge:
         open_ = await remarks.waiting(self._db, remarks.RECEIVED, [row.alert_id for row in rows])
         return [self._entry(row, open_.get((row.alert_id, row.message_id), 0)) for row in rows]
 
+    async def entry(self, item: inbox.Item) -> Entry:
+        """A received alert as lists show it, as it stands now."""
+        rows = [row for row in await inbox.find(self._db, item.alert_id) if row.seq == item.seq]
+        return (await self.entries(rows or [item]))[0]
+
     async def show(self, ref: str, actor: str | None = None) -> Received:
         """One received alert by id or canonical reference, for `actor` to see, which is recorded first.
 
         `actor` is None only where nobody sees it. Raises Rejected `not-found`.
         """
         item = await self._item(ref)
-        told = await inbox.said_of(self._db, item.message_id)
-        timeline = tuple(Step(row[0], moment(row[1]), row[2]) for row in told)
-        whole = self._whole(item, timeline, await self._remarks(item))
+        (whole,) = await self.wholes([item])
         if actor is not None and whole.alert is not None:
             await self._viewed("inbox:seen", actor, item.alert_id)
         return whole
-
-    async def _remarks(self, item: inbox.Item) -> tuple[Remark, ...]:
-        """What was asked about this copy of an alert, and answered."""
-        told = await remarks.about(self._db, remarks.RECEIVED, item.alert_id)
-        told = [each for each in told if each.line.message == item.message_id]
-        try:
-            key = self._contents.key(item.alert_id, item.bucket_day, item.wrapped_key) if told else None
-        except Rejected:
-            key = None
-        return remarks.shown(told, key, self._name_of)
 
     async def copy(self, ref: str, actor: str, team: str | None = None) -> Copy:
         """One received alert as it may leave the node, for `actor` of a team; that it was seen is recorded first.
@@ -165,7 +168,7 @@ class Acknowledge:
         if carried is None:
             raise Rejected("gone", "The content of this alert was deleted when its time was over.", reference=item.reference)
         await self._viewed("inbox:seen", actor, item.alert_id)
-        return _copy(self._entry(item), carried, team or (item.functions or "").strip(","))
+        return _copy(self._listed(item, carried), carried, team or (item.functions or "").strip(","))
 
     async def known(self, ref: str) -> bool:
         """Whether an alert with this id or canonical reference was ever received here."""
@@ -173,24 +176,60 @@ class Acknowledge:
 
     async def of_team(self, ref: str, team: str | None) -> None:
         """Raises Rejected `not-found` unless the alert came for the team; None is everybody's."""
-        if team is not None and f",{team}," not in ((await self._item(ref)).functions or ""):
+        if team is not None and not inbox.came_for(await self._item(ref), team):
             raise _not_found()
 
     async def wholes(self, items: Sequence[inbox.Item]) -> list[Received]:
-        """These received alerts whole, but for what we have said of them."""
-        return [self._whole(item, ()) for item in items]
+        """These received alerts whole, in their order, for somebody whose looking is recorded elsewhere."""
+        if not items:
+            return []
+        ids = [item.message_id for item in items]
+        about_each = remarks.telling(remarks.RECEIVED, [item.alert_id for item in items])
+        said, asked = await self._db.fetch_each([inbox.saying(ids), about_each])
+        steps: dict[bytes, list[Step]] = {each: [] for each in ids}
+        lines: dict[bytes, list[remarks.Told]] = {each: [] for each in ids}
+        for status, at, code, message in said:
+            steps[message].append(Step(status, moment(at), code))
+        for told in map(remarks.told, asked):
+            # What was asked about another copy of the alert is not about this one.
+            if told.line.message in lines:
+                lines[told.line.message].append(told)
+        return [
+            self._whole(item, tuple(steps[item.message_id]), self._remarks(item, lines[item.message_id]))
+            for item in items
+        ]
 
-    async def collect(self, ref: str, actor: str, team: str | None = None) -> Entry:
-        """A consuming system, of a team or of none, has taken the alert over durably: it is not handed out again."""
-        item = await self._item(ref)
-        if item.state not in OPEN_STATES or item.purged_at is not None:
-            return await self._step(ref, Status.COLLECTED, actor)
-        # If we stop here, nothing is acknowledged and the system asks again.
+    def _remarks(self, item: inbox.Item, lines: Sequence[remarks.Told]) -> tuple[Remark, ...]:
+        try:
+            key = self._contents.key(item.alert_id, item.bucket_day, item.wrapped_key) if lines else None
+        except Rejected:
+            key = None
+        return remarks.shown(lines, key, self._name_of)
+
+    async def collect(self, ref: str, actor: str, team: str | None = None) -> inbox.Item:
+        """A consuming system, of a team or of none, has taken the alert over durably: it is not handed out again.
+
+        Which item of the inbox that is. Those who say so at the same time share one unit, and each sender gets one signed document
+        of it. Raises Rejected `not-found` also when it came for other teams, `gone`, `wrong-state`.
+        """
+        return await self._collecting.do(_Taken(ref, actor, team))
+
+    async def _collect(self, taken: Sequence[_Taken]) -> list[inbox.Item | Exception]:
+        # If we stop here, nothing is acknowledged and the systems ask again.
         async with self._db.transaction() as tx:
-            after = await self.collect_within(tx, [item], actor)
-            await leases.done(tx, [item.seq], team, actor, millis(self._clock.now()))
+            found, arrivals = await inbox.find_each(tx, {each.ref for each in taken})
+            answers: list[inbox.Item | Exception] = [_collectable(found[each.ref], each.team) for each in taken]
+            good = [
+                (item, each)
+                for each, item in zip(taken, answers, strict=True)
+                if isinstance(item, inbox.Item)
+            ]
+            by_whom = [(item, each.actor) for item, each in good]
+            after = await self._said_collected(tx, by_whom, arrivals)
+            at = millis(self._clock.now())
+            await leases.done(tx, [(item.seq, each.team, each.actor) for item, each in good], at)
         after()
-        return self._entry(await self._item(ref))
+        return answers
 
     async def seen_within(self, tx: Transaction, items: Sequence[inbox.Item], actor: str) -> None:
         """Record, inside a unit, that a system is handed these alerts."""
@@ -204,22 +243,33 @@ class Acknowledge:
 
         What is past that already, or changes at this moment, stays as it is.
         """
-        at = millis(self._clock.now())
         fresh = [item for item in items if item.state == Status.RECEIVED]
         arrivals = await inbox.arrivals(tx, {item.envelope_id for item in fresh})
+        return await self._said_collected(tx, [(item, actor) for item in fresh], arrivals)
+
+    async def _said_collected(
+        self,
+        tx: Transaction,
+        items: Iterable[tuple[inbox.Item, str]],
+        arrivals: Mapping[bytes, inbox.Arrival],
+    ) -> Callable[[], None]:
+        """As :meth:`collect_within`, each item by somebody."""
+        at = millis(self._clock.now())
+        fresh = {item.seq: (item, actor) for item, actor in items if item.state == Status.RECEIVED}
+        ready = [each for each in fresh.values() if each[0].envelope_id in arrivals]
+        changed = await inbox.change_each(tx, [item for item, _ in ready], state=Status.COLLECTED, at=at)
         by_partner: dict[str, list[Statement]] = {}
+        told: list[tuple[bytes, str, int, str | None]] = []
         events: list[Event] = []
-        for item in fresh:
-            arrival = arrivals.get(item.envelope_id)
-            if arrival is None or not await inbox.change(
-                tx, item.seq, item.version, state=Status.COLLECTED, at=at, code=None, actor=item.actor
-            ):
+        for (item, actor), done in zip(ready, changed, strict=True):
+            if not done:
                 continue
-            by_partner.setdefault(item.partner, []).append(_statement(item, arrival, Status.COLLECTED, at))
+            said = _statement(item, arrivals[item.envelope_id], Status.COLLECTED, at)
+            by_partner.setdefault(item.partner, []).append(said)
             await self._stepped(tx, item, Status.COLLECTED)
             events.append(Event(f"inbox:{Status.COLLECTED}", actor, item.alert_id))
-        said = [each for statements in by_partner.values() for each in statements]
-        await inbox.add_told(tx, [(bytes.fromhex(each.message or ""), each.status, at, None) for each in said])
+            told.append((item.message_id, Status.COLLECTED, at, None))
+        await inbox.add_told(tx, told)
         for partner, statements in by_partner.items():
             signed = self._signed(partner, statements, at)
             await sent.add_messages(tx, [settlement.telling(self._random(16), partner, signed, at)])
@@ -228,7 +278,7 @@ class Acknowledge:
         def after() -> None:
             for partner in by_partner:
                 self._wake(partner)
-            for _ in said:
+            for _ in told:
                 self._metrics.inc("bridge_inbox_steps_total", status=Status.COLLECTED)
 
         return after
@@ -310,7 +360,7 @@ class Acknowledge:
     ) -> Entry:
         item = await self._item(ref)
         if item.purged_at is not None:
-            raise Rejected("gone", "The content of this alert was deleted when its time was over.")
+            raise _gone()
         if item.state == status or status in _passed(item.state):
             if item.state == status and item.code != (outcome or referral):
                 raise _no(item.state)
@@ -380,7 +430,9 @@ class Acknowledge:
         return msgspec.json.decode(content[32:], type=Carried)
 
     def _entry(self, item: inbox.Item, unanswered: int = 0) -> Entry:
-        carried = self._opened(item)
+        return self._listed(item, self._opened(item), unanswered)
+
+    def _listed(self, item: inbox.Item, carried: Carried | None, unanswered: int = 0) -> Entry:
         alert = None if carried is None else msgspec.json.decode(carried.body, type=Alert)
         held = is_held(item.bucket_day) and item.purged_at is None
         left = None if held or item.purged_at else days_left(moment(item.retain_until), self._clock.now())
@@ -418,7 +470,7 @@ class Acknowledge:
         self, item: inbox.Item, timeline: tuple[Step, ...], said: tuple[Remark, ...] = ()
     ) -> Received:
         carried = self._opened(item)
-        entry = self._entry(item, remarks.unanswered(said))
+        entry = self._listed(item, carried, remarks.unanswered(said))
         if carried is None:
             return Received(entry, timeline=timeline, remarks=said)
         return Received(
@@ -476,6 +528,16 @@ def _passed(state: str) -> tuple[Status, ...]:
     return tuple(status for status in (Status.COLLECTED, Status.OPENED) if Status(state) in LATER[status])
 
 
+def _collectable(items: Sequence[inbox.Item], team: str | None) -> inbox.Item | Rejected:
+    """The last of an alert's items that came for the team, if a system of it may take it over or has."""
+    item = next((each for each in reversed(items) if inbox.came_for(each, team)), None)
+    if item is None:
+        return _not_found()
+    if item.purged_at is not None:
+        return _gone()
+    return item if item.state in OPEN_STATES else _no(item.state)
+
+
 def _statement(item: inbox.Item, arrival: inbox.Arrival, status: Status, at: int) -> Statement:
     return Statement(
         message=item.message_id.hex(),
@@ -484,6 +546,10 @@ def _statement(item: inbox.Item, arrival: inbox.Arrival, status: Status, at: int
         status=status,
         at=moment(at),
     )
+
+
+def _gone() -> Rejected:
+    return Rejected("gone", "The content of this alert was deleted when its time was over.")
 
 
 def _not_found() -> Rejected:

@@ -387,7 +387,8 @@ class Deliver:
                 later = max(0.05, (first - now) / 1000)
             lane.stored = lane.stored or first is not None or bool(flying)
         waiting = await outbox.to_seal(self._db, lane.partner, now, MESSAGES_AN_ENVELOPE * most)
-        if not waiting:
+        if not waiting or (lane.flights and all(row.type == MessageType.RECEIPTS for row in waiting)):
+            # Receipts do not fly beside others: those that gather until the one before has landed travel together.
             return [], later
         # Nothing sealed: no key, and the lane waits now; or all were given up, and more may stand behind them.
         return await self._seal(lane, partner, waiting), 0.0

@@ -9,12 +9,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from bridge.clock import Clock, millis
 from bridge.errors import Rejected
+from bridge.nodes.together import Together
 from bridge.receipts import Status
-from bridge.storage import inbox, leases
+from bridge.storage import leases
 from bridge.storage.database import Database, Transaction
 from bridge.storage.inbox import Item
 
@@ -34,6 +35,15 @@ class Leased(Generic[T]):
     id: str | None
     until: datetime
     items: tuple[tuple[T, int], ...]
+
+
+class _Wish(NamedTuple):
+    """What a system asks for by name: which alert, who it is, for which team, and for how long (seconds)."""
+
+    ref: str
+    holder: str
+    team: str | None
+    seconds: int
 
 
 class Lease(Generic[T]):
@@ -60,6 +70,7 @@ class Lease(Generic[T]):
         self._clock = clock
         self._random = random
         self._floors: dict[str | None, tuple[int, float]] = {}
+        self._holding: Together[_Wish, T] = Together(self._hold)
 
     async def take(self, holder: str, team: str | None, limit: int, seconds: int) -> Leased[T]:
         """Hand out at most `limit` of what waits, oldest first, for `seconds` (1 to 3600)."""
@@ -73,9 +84,9 @@ class Lease(Generic[T]):
             items = await leases.free(
                 tx, team, OPEN, floor, now=at, longest=at + LONGEST * 1000, limit=limit, size=BYTES
             )
-            seqs = [item.seq for item in items]
-            await leases.give(tx, seqs, team, lease, holder, millis(until))
-            times = await leases.times(tx, seqs, team)
+            rows = [leases.Lease(item.seq, team or "", lease, holder, millis(until), 1) for item in items]
+            await leases.give(tx, rows)
+            times = await leases.times(tx, [item.seq for item in items], team)
             await self._seen(tx, items, holder)
         shown = await self._shown(items)
         pairs = tuple((each, times.get(item.seq, 1)) for each, item in zip(shown, items, strict=True))
@@ -99,26 +110,43 @@ class Lease(Generic[T]):
             self._db, team, OPEN, begin, holder=holder, now=now, longest=now + LONGEST * 1000
         )
 
-    async def hold(self, ref: str, holder: str, team: str | None, seconds: int) -> None:
+    async def hold(self, ref: str, holder: str, team: str | None, seconds: int) -> T:
         """Hand one alert to a system, which may have it already, and record that it is seen.
 
-        Raises Rejected `not-found`, `gone` once the team has acknowledged it, and `wrong-state` while another works on it.
+        Those who come at the same time share one unit. Raises Rejected `not-found`, `gone` once the team has
+        acknowledged it, and `wrong-state` while another works on it.
         """
+        return await self._holding.do(_Wish(ref, holder, team, seconds))
+
+    async def _hold(self, wishes: Sequence[_Wish]) -> list[T | Exception]:
         now = millis(self._clock.now())
+        answers: list[Item | Rejected] = []
+        held: dict[tuple[int, str], leases.Lease] = {}
+        seen: dict[str, list[Item]] = {}
         # If we stop here, nothing was handed out; after it, nobody else is given it for a time.
         async with self._db.transaction() as tx:
-            items = await inbox.find(tx, ref)
-            if not items:
-                raise Rejected("not-found", "There is no received alert with this id.")
-            seq = items[-1].seq
-            row = await leases.of(tx, seq, team)
-            if row is not None and row.done_at is not None:
-                raise Rejected("gone", "Your team has acknowledged this alert.")
-            if row is not None and row.holder != holder and now < row.until <= now + LONGEST * 1000:
-                raise Rejected("wrong-state", "Another system of your team works on this alert.", "Take the next one.")
-            if row is None or row.holder != holder or row.until <= now:
-                await leases.give(tx, [seq], team, self._random(16).hex(), holder, now + seconds * 1000)
-            await self._seen(tx, items[-1:], holder)
+            rows = await leases.standing(tx, [(wish.ref, wish.team) for wish in wishes])
+            for wish, found in zip(wishes, rows, strict=True):
+                if found is None:
+                    answers.append(Rejected("not-found", "There is no received alert with this id."))
+                    continue
+                item, before = found
+                row = held.get((item.seq, wish.team or ""), before)
+                refused = _not_free(row, wish.holder, now)
+                answers.append(refused or item)
+                if refused is not None:
+                    continue
+                seen.setdefault(wish.holder, []).append(item)
+                if row is None or row.holder != wish.holder or row.until <= now:
+                    until = now + wish.seconds * 1000
+                    held[item.seq, wish.team or ""] = leases.Lease(
+                        item.seq, wish.team or "", self._random(16).hex(), wish.holder, until, 1
+                    )
+            await leases.give(tx, held.values())
+            for holder, items in seen.items():
+                await self._seen(tx, items, holder)
+        shown = iter(await self._shown([each for each in answers if isinstance(each, Item)]))
+        return [next(shown) if isinstance(each, Item) else each for each in answers]
 
     async def renew(self, lease: str, holder: str, seconds: int) -> tuple[datetime, int]:
         """Let what is still held last for `seconds` from now; until when, and how many. Raises Rejected `lease-over`."""
@@ -153,7 +181,7 @@ class Lease(Generic[T]):
             fresh = _alive(chosen, now)
             items = [item for _, item in fresh]
             after = await self._collect(tx, [item for item in items if item.purged_at is None], holder)
-            await leases.done(tx, [item.seq for item in items], fresh[0][0].team, holder, now)
+            await leases.done(tx, [(row.inbox_seq, row.team, holder) for row, _ in fresh], now)
         after()
         return len(chosen)
 
@@ -168,6 +196,15 @@ class Lease(Generic[T]):
         floor = await leases.floor(self._db, team, OPEN)
         self._floors[team] = (floor, now)
         return floor
+
+
+def _not_free(row: leases.Lease | None, holder: str, now: int) -> Rejected | None:
+    """Why an alert cannot be handed to a system now, which may have it already."""
+    if row is not None and row.done_at is not None:
+        return Rejected("gone", "Your team has acknowledged this alert.")
+    if row is not None and row.holder != holder and now < row.until <= now + LONGEST * 1000:
+        return Rejected("wrong-state", "Another system of your team works on this alert.", "Take the next one.")
+    return None
 
 
 def _alive(rows: Sequence[tuple[leases.Lease, Item]], now: int) -> list[tuple[leases.Lease, Item]]:

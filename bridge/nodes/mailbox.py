@@ -6,6 +6,7 @@ keystore, sealed like every other secret, and shown once. A proof is good for tw
 request sent again with it, as HTTP libraries do when a connection breaks, is the same request.
 """
 
+import functools
 import hashlib
 import hmac
 import re
@@ -81,13 +82,18 @@ def proof(shared_key: str, password: str, presented: Presented) -> str:
 
 def on_time(at: str, now: datetime) -> bool:
     """Whether the time of a header is near enough to ours."""
+    said = _minute(at)
+    return said is not None and abs(now - said) <= TOLERANCE
+
+
+@functools.lru_cache(maxsize=64)
+def _minute(at: str) -> datetime | None:
     if not re.fullmatch(r"[0-9]{12}", at):
-        return False
+        return None
     try:
-        said = datetime.strptime(at, "%Y%m%d%H%M").replace(tzinfo=UTC)
+        return datetime.strptime(at, "%Y%m%d%H%M").replace(tzinfo=UTC)
     except ValueError:
-        return False
-    return abs(now - said) <= TOLERANCE
+        return None
 
 
 class Mailboxes:

@@ -31,6 +31,7 @@ from bridge.retention import (
     Brake,
     Classes,
     doubt,
+    may_shorten,
     shorter,
     voted,
     warning_due,
@@ -526,6 +527,9 @@ class Retain:
     async def stepped(self, tx: Transaction, item: inbox.Item, status: str) -> None:
         """Keep for less time what a step of the receiving team says is settled elsewhere; inside the step's unit."""
         if retention.is_held(item.bucket_day) or item.wrapped_key is None:
+            return
+        # An area has other days and nothing else: what ends nothing anywhere costs no look at the content.
+        if not may_shorten(item.retention, status, self._classes(None)):
             return
         today = self._now().astimezone(UTC).date()
         until = date.fromisoformat(item.bucket_day)

@@ -119,6 +119,10 @@ class Database(ABC):
         rows = await self.fetch(sql, parameters)
         return rows[0] if rows else None
 
+    async def fetch_each(self, queries: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        """The answers to several queries, in order, each of committed data alone; for the price of one call, if it can."""
+        return [await self.fetch(sql, parameters) for sql, parameters in queries]
+
     @abstractmethod
     async def tables(self) -> set[str]:
         """The names of the tables that are there."""

@@ -316,6 +316,33 @@ class Owner(NamedTuple):
     partner: str
 
 
+async def find_each(
+    db: Database | Transaction, refs: Iterable[str]
+) -> tuple[dict[str, list[Item]], dict[bytes, Arrival]]:
+    """As :func:`find`, for several alert ids or references, by the name that was asked for; and how all of it came."""
+    names = tuple(refs)
+    if not names:
+        return {}, {}
+    among = ",".join("?" * len(names))
+    here = f"from inbox where alert_id in ({among}) or reference in ({among})"
+    rows, came = await db.fetch_each(
+        [
+            (f"select {_ITEM} {here} order by seq", (*names, *names)),
+            (f"select {_ARRIVAL} from arrivals where envelope_id in (select envelope_id {here})", (*names, *names)),
+        ]
+    )
+    found: dict[str, list[Item]] = {name: [] for name in names}
+    for item in (Item(*row) for row in rows):
+        for name in {item.alert_id, item.reference} & found.keys():
+            found[name].append(item)
+    return found, {row[0]: Arrival(*row) for row in came}
+
+
+def came_for(item: Item, team: str | None) -> bool:
+    """Whether an item came for a team; None is everybody's."""
+    return team is None or f",{team}," in (item.functions or "")
+
+
 class Known(NamedTuple):
     """What is here already of what arrives: ids that came before, whose alert an id or reference names, which of these
     alerts are deleted, and the newest correction (sender, id) that came before the alert that it corrects."""
@@ -348,16 +375,26 @@ async def known(
     )
 
 
+_CHANGE = (
+    "update inbox set state = ?, state_at = ?, code = ?, actor = ?, version = version + 1 where seq = ? and version = ?"
+)
+
+
 async def change(
     tx: Transaction, seq: int, version: int, *, state: str, at: int, code: str | None, actor: str | None
 ) -> bool:
     """Move an item to `state` if it is still at `version`; False when somebody was faster."""
-    changed = await tx.execute(
-        "update inbox set state = ?, state_at = ?, code = ?, actor = ?, version = version + 1"
-        " where seq = ? and version = ?",
-        (state, at, code, actor, seq, version),
+    return await tx.execute(_CHANGE, (state, at, code, actor, seq, version)) == 1
+
+
+async def change_each(tx: Transaction, items: Sequence[Item], *, state: str, at: int) -> list[bool]:
+    """Move each of these items to `state`, without a code, as :func:`change` does; who has it stays."""
+    if not items:
+        return []
+    changed = await tx.execute_each(
+        [(_CHANGE, (state, at, None, item.actor, item.seq, item.version)) for item in items]
     )
-    return changed == 1
+    return [count == 1 for count in changed]
 
 
 async def write_note(tx: Transaction, seq: int, sealed: bytes) -> None:
@@ -386,10 +423,13 @@ async def add_told(tx: Transaction, rows: Iterable[tuple[bytes, str, int, str | 
 
 async def add_said(tx: Transaction, message_id: bytes, status: str, at: int, code: str | None) -> None:
     """Record what we said, signed, of a message that we received."""
-    await tx.execute(
-        "insert into said (message_id, status, at, code) values (?, ?, ?, ?) on conflict do nothing",
-        (message_id, status, at, code),
-    )
+    await add_told(tx, [(message_id, status, at, code)])
+
+
+def saying(messages: Sequence[bytes]) -> tuple[str, Parameters]:
+    """The query for what we said of these messages: (status, at, code, message id), oldest first."""
+    among = ",".join("?" * len(messages))
+    return f"select status, at, code, message_id from said where message_id in ({among}) order by at", tuple(messages)
 
 
 async def said_of(db: Database | Transaction, message_id: bytes) -> list[tuple[str, int, str | None]]:

@@ -94,10 +94,24 @@ async def count(
     return 0 if row is None else int(row[0])
 
 
-async def of(db: Database | Transaction, seq: int, team: str | None) -> Lease | None:
-    """Who of a team works on an item, or did."""
-    row = await db.fetch_one(f"select {_LEASE} from leases where inbox_seq = ? and team = ?", (seq, team or ""))
-    return None if row is None else Lease(*row)
+async def standing(
+    tx: Transaction, asked: Sequence[tuple[str, str | None]]
+) -> list[tuple[Item, Lease | None] | None]:
+    """For each (alert id or canonical reference, team): what came last of it for the team, and who of the team works on
+    it, or did; None for what never came."""
+    columns = ",".join(f"l.{name}" for name in Lease._fields)
+    sql = (
+        f"select {_ITEM}, {columns} from inbox i left join leases l on l.inbox_seq = i.seq and l.team = ?"
+        " where (i.alert_id = ? or i.reference = ?) and (? = '' or i.functions like ?) order by i.seq desc limit 1"
+    )
+    found = await tx.fetch_each(
+        [(sql, (team or "", ref, ref, team or "", f"%,{team},%")) for ref, team in asked]
+    )
+    size = len(Item._fields)
+    return [
+        (Item(*rows[0][:size]), None if rows[0][size] is None else Lease(*rows[0][size:])) if rows else None
+        for rows in found
+    ]
 
 
 async def floor(db: Database | Transaction, team: str | None, states: Sequence[str]) -> int:
@@ -113,12 +127,12 @@ async def floor(db: Database | Transaction, team: str | None, states: Sequence[s
     return 1 + (0 if last is None else int(last[0]))
 
 
-async def give(tx: Transaction, seqs: Iterable[int], team: str | None, lease: str, holder: str, until: int) -> None:
-    """Hand items to a system until a time."""
-    await tx.executemany(
-        f"insert into leases ({_LEASE}) values (?, ?, ?, ?, ?, 1, null) on conflict (inbox_seq, team) do update set"
+async def give(tx: Transaction, rows: Iterable[Lease]) -> None:
+    """Hand items to systems, by the end of the unit; `times` of the rows counts for those handed out for the first time."""
+    tx.later(
+        f"insert into leases ({_LEASE}) values (?, ?, ?, ?, ?, ?, ?) on conflict (inbox_seq, team) do update set"
         " id = excluded.id, holder = excluded.holder, until = excluded.until, times = leases.times + 1",
-        [(seq, team or "", lease, holder, until) for seq in seqs],
+        list(rows),
     )
 
 
@@ -157,12 +171,12 @@ async def give_back(tx: Transaction, rows: Iterable[Lease], until: int) -> None:
     )
 
 
-async def done(tx: Transaction, seqs: Iterable[int], team: str | None, holder: str, at: int) -> None:
-    """Acknowledge items for a team: they are never handed to it again."""
-    await tx.executemany(
+async def done(tx: Transaction, rows: Iterable[tuple[int, str | None, str]], at: int) -> None:
+    """Acknowledge (item, team, holder), by the end of the unit: it is never handed to the team again."""
+    tx.later(
         f"insert into leases ({_LEASE}) values (?, ?, null, ?, ?, 0, ?) on conflict (inbox_seq, team) do update set"
         " done_at = coalesce(leases.done_at, excluded.done_at)",
-        [(seq, team or "", holder, at, at) for seq in seqs],
+        [(seq, team or "", holder, at, at) for seq, team, holder in rows],
     )
 
 

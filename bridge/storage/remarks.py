@@ -60,13 +60,23 @@ async def find(db: Database | Transaction, side: str, remark_id: bytes) -> Line 
 
 async def about(db: Database | Transaction, side: str, alert_id: str) -> list[Told]:
     """All that was asked and answered about an alert, oldest first."""
+    return [told(row) for row in await db.fetch(*telling(side, [alert_id]))]
+
+
+def telling(side: str, alert_ids: Sequence[str]) -> tuple[str, Parameters]:
+    """The query for all that was asked and answered about alerts, oldest first; :func:`told` reads its rows."""
     columns = ",".join(f"r.{name}" for name in Line._fields)
-    rows = await db.fetch(
+    sql = (
         f"select {columns}, m.status, m.code from remarks r left join messages m on m.id = r.id and r.ours = 1"
-        " where r.side = ? and r.alert_id = ? order by r.at, r.kind desc",  # what is asked and answered in one moment
-        (side, alert_id),
+        f" where r.side = ? and r.alert_id in ({_among(len(alert_ids))})"
+        " order by r.at, r.kind desc"  # what is asked and answered in one moment
     )
-    return [Told(Line(*row[:-2]), row[-2], row[-1]) for row in rows]
+    return sql, (side, *alert_ids)
+
+
+def told(row: Row) -> Told:
+    """A row of :func:`telling`."""
+    return Told(Line(*row[:-2]), row[-2], row[-1])
 
 
 def text_of(line: Line, key: DataKey) -> str:
@@ -77,9 +87,9 @@ def text_of(line: Line, key: DataKey) -> str:
     return msgspec.json.decode(payload, type=Answer).text
 
 
-def shown(told: Sequence[Told], key: DataKey | None, name_of: Callable[[str], str]) -> tuple[Remark, ...]:
+def shown(lines: Sequence[Told], key: DataKey | None, name_of: Callable[[str], str]) -> tuple[Remark, ...]:
     """Remarks as they are shown, in their order; without `key` only that they were made."""
-    answered = {each.line.question for each in told}
+    answered = {each.line.question for each in lines}
     return tuple(
         Remark(
             id=line.id.hex(),
@@ -95,13 +105,13 @@ def shown(told: Sequence[Told], key: DataKey | None, name_of: Callable[[str], st
             status=status,
             code=code,
         )
-        for line, status, code in told
+        for line, status, code in lines
     )
 
 
-def unanswered(told: Sequence[Remark]) -> int:
+def unanswered(said: Sequence[Remark]) -> int:
     """How many of these are questions that still wait for an answer."""
-    return sum(each.kind == "question" and each.text is not None and not each.answered for each in told)
+    return sum(each.kind == "question" and each.text is not None and not each.answered for each in said)
 
 
 async def waiting(

@@ -446,6 +446,13 @@ class Sqlite(Database):
 
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """See :meth:`Database.fetch`."""
+        return await self._reading(lambda raw: raw.execute(sql, parameters).fetchall())
+
+    async def fetch_each(self, queries: Sequence[tuple[str, Parameters]]) -> list[list[Row]]:
+        """See :meth:`Database.fetch_each`."""
+        return await self._reading(lambda raw: [raw.execute(sql, row).fetchall() for sql, row in queries])
+
+    async def _reading(self, work: Callable[[sqlite3.Connection], T]) -> T:
         while not self._reads_wait.is_set():
             await self._reads_wait.wait()
         reader = self._reader
@@ -454,7 +461,7 @@ class Sqlite(Database):
         self._reads += 1
         self._reads_over.clear()
         try:
-            rows = await reader.run(_read, sql, parameters)
+            answer = await reader.run(work)
         except asyncio.CancelledError:
             self._spawn(self._outlast(reader))  # the thread is still reading
             raise
@@ -468,7 +475,7 @@ class Sqlite(Database):
             raise
         else:
             self._read_over()
-            return rows
+            return answer
         raise told
 
     async def _outlast(self, reader: _Thread) -> None:
@@ -668,10 +675,6 @@ async def examine(path: Path) -> bool:
             return False
 
     return await asyncio.to_thread(check)
-
-
-def _read(raw: sqlite3.Connection, sql: str, parameters: Parameters) -> list[Row]:
-    return raw.execute(sql, parameters).fetchall()
 
 
 def _held(rows: Iterable[Parameters]) -> Sequence[Parameters]:
