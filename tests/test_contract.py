@@ -140,17 +140,19 @@ def _garble(name: str) -> Callable[[Path], None]:
     return garble
 
 
-FAILED_STARTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "key file open to others": (lambda node: (node / "node.key").chmod(0o644), "open to others"),
-    "database gone": (lambda node: (node / "data.db").unlink(), "database is missing"),
-    "database garbled": (_garble("data.db"), "damaged"),
-    "keystore garbled": (_garble("keystore.db"), "damaged"),
-    "unknown key": (_edit("[listen]", "[listen]\nprot = 1"), "listen.prot is not a setting"),
-    "another node's name": (_edit('id = "kent-mash"', 'id = "kent-other"'), "node.id"),
+FAILED_STARTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "key file open to others": (lambda node: (node / "node.key").chmod(0o644), "open to others", "keys"),
+    "database gone": (lambda node: (node / "data.db").unlink(), "database is missing", "database"),
+    "database garbled": (_garble("data.db"), "damaged", "database"),
+    "keystore garbled": (_garble("keystore.db"), "damaged", "keys"),
+    "unknown key": (_edit("[listen]", "[listen]\nprot = 1"), "listen.prot is not a setting", "settings"),
+    "another node's name": (_edit('id = "kent-mash"', 'id = "kent-other"'), "node.id", "keys"),
 }
 
 
-def test_a_start_that_fails_has_status_2_and_one_clear_line(made: Path, tmp_path: Path) -> None:
+def test_a_start_that_fails_has_status_2_and_one_clear_line_and_check_names_the_step(
+    made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     def start(name: str) -> "subprocess.CompletedProcess[bytes]":
         directory = tmp_path / name.replace(" ", "-")
         shutil.copytree(made, directory)
@@ -165,6 +167,11 @@ def test_a_start_that_fails_has_status_2_and_one_clear_line(made: Path, tmp_path
         assert told.startswith("bridge: "), (name, told)
         assert FAILED_STARTS[name][1] in told.splitlines()[0], (name, told)
         assert "Traceback" not in told, name
+        assert call(["check", "--json", "--dir", str(tmp_path / name.replace(" ", "-"))]) == 1, name
+        *before, last = json.loads(capfd.readouterr().out)["steps"]
+        assert (name, last["step"], last["ok"]) == (name, FAILED_STARTS[name][2], False)
+        assert FAILED_STARTS[name][1] in last["detail"], name
+        assert all(step["ok"] for step in before), name
 
 
 # --- A node at work --------------------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
 """The pages for integrators, done as they say: every shell block of each page, in order, against two real nodes."""
 
-# ruff: noqa: S603, S607  # the commands are those of the pages, started as people start them
+# ruff: noqa: S603  # the commands are those of the pages, started as people start them
 
 import json
-import os
 import re
 import ssl
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
+import said
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts" / "measure"))
@@ -23,7 +23,6 @@ import pair  # noqa: E402  # the programs that measure start real nodes, too
 sys.path.pop(0)
 
 PAGES = ("formats", "mapping", "folder")
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass
@@ -73,12 +72,12 @@ def folder_of(place: pair.Place, directory: Path) -> dict[str, str]:
         (tools / name).chmod(0o755)
     made = pyrage.x25519.Identity.generate()
     key.write_text(str(made))
-    (said,) = re.findall(
+    (shown,) = re.findall(
         r"^```toml\n(.*?)^```$", (ROOT / "docs" / "folder.md").read_text(), re.MULTILINE | re.DOTALL
     )
-    said = said.replace("/srv/bridge-folder", str(shared)).replace("age1...", str(made.to_public()))
+    shown = shown.replace("/srv/bridge-folder", str(shared)).replace("age1...", str(made.to_public()))
     with (place.directory / "node.toml").open("a") as file:
-        file.write(f"\n{said}")
+        file.write(f"\n{shown}")
     return {"SHARED": str(shared), "SYSTEM_KEY": str(key), "TOOLS": str(tools)}
 
 
@@ -118,14 +117,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_for_integrators_does_what_it_says(page: str, house: House, tmp_path: Path) -> None:
-    blocks = BLOCK.findall((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    blocks = said.blocks(f"docs/{page}.md")
     assert blocks
-    script = "set -euo pipefail\n" + "\n".join(blocks)
-    path = f"{house.given['TOOLS']}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, capture_output=True, check=False, timeout=120,
-        env={"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", **house.given},
-    )  # fmt: skip
+    done = said.run("\n".join(blocks), tmp_path, house.given, tools=house.given["TOOLS"])
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     check = globals().get(f"after_{page}")
     if check is not None:

@@ -1,19 +1,21 @@
 """`bridge init`, `bridge run` and `bridge check`: a node's own life."""
 
+import asyncio
 import difflib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
+import msgspec
 
 from bridge.cli import screen
 from bridge.cli.command import Command, State, others_may_read, pass_state, read_file
 from bridge.clock import SystemClock
-from bridge.errors import Misconfigured
+from bridge.errors import Misconfigured, Unavailable
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
 _LONGEST_NAME = 120
@@ -152,7 +154,14 @@ def check(state: State) -> None:
 
     Works whether the node is running or not; exit status 1 when a step failed.
     """
-    answer = state.node(offline=True, patience=180).get("/control/check")
+    node = state.node(offline=True, patience=180)
+    try:
+        answer = node.get("/control/check")
+    except (Misconfigured, Unavailable) as error:
+        steps = _unopened(state.dir)
+        if all(step["ok"] for step in steps):
+            raise
+        answer = {"ok": False, "steps": steps, "code": error.code}
 
     def words() -> None:
         screen.steps(answer["steps"])
@@ -163,6 +172,18 @@ def check(state: State) -> None:
     state.show(answer, words)
     if not answer["ok"]:
         click.get_current_context().exit(1)
+
+
+def _unopened(directory: Path) -> list[dict[str, Any]]:
+    """The steps of a node that nobody has open and that cannot be opened; none when somebody has."""
+    from bridge.nodes.lock import locked
+    from bridge.nodes.serve import unopened
+
+    try:
+        with locked(directory.absolute()):
+            return [msgspec.to_builtins(step) for step in asyncio.run(unopened(directory.absolute()))]
+    except Misconfigured:
+        return []
 
 
 def show_fingerprint(fingerprint: dict[str, str], whose: str = "Fingerprint") -> None:

@@ -499,7 +499,7 @@ class Node:
             directory / KEYSTORE, key_source(directory, settings), clock=clock, version=bridge.__version__
         )
         try:
-            _same_name(keystore, settings)
+            same_name(keystore, settings)
             if keystore.key(DROP) is None:
                 await keystore.add_keys(KeyRow(DROP, "vault", "x25519", os.urandom(32), b"", clock.now()))
             if keystore.key(ACCOUNTS) is None:
@@ -1324,7 +1324,8 @@ async def own_tls_pins(keystore: Keystore, settings: Settings) -> tuple[str, ...
     return (spki_pin(certificate).hex(),)
 
 
-def _same_name(keystore: Keystore, settings: Settings) -> None:
+def same_name(keystore: Keystore, settings: Settings) -> None:
+    """Raises Misconfigured when the keystore was made for a node of another name."""
     if keystore.node_id != settings.node.id:
         raise Misconfigured(
             "node.id is not the name that this node's keys belong to.",

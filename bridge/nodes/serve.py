@@ -22,8 +22,10 @@ from bridge.clock import SystemClock
 from bridge.config import Settings
 from bridge.errors import Misconfigured, Unavailable
 from bridge.nodes.admit import OPERATOR, Actor
-from bridge.nodes.app import Node, secret
+from bridge.nodes.app import KEYSTORE, Node, key_source, same_name, secret
+from bridge.nodes.enrol import Check
 from bridge.nodes.lock import PID, RUN, SOCKET, locked, reachable
+from bridge.storage.keystore import Keystore
 
 log = structlog.get_logger()
 
@@ -268,3 +270,24 @@ async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
                 await node.close()
     finally:
         os.umask(before)
+
+
+async def unopened(directory: Path) -> list[Check]:
+    """How far a node comes that cannot be opened, step by step; the last step is the one that fails, and says why."""
+    steps: list[Check] = []
+    step = "settings"
+    try:
+        settings = Settings.load(directory, os.environ)
+        steps.append(Check(step, True, "node.toml is in order"))
+        step = "keys"
+        source = key_source(directory, settings)
+        keystore = await Keystore.open(directory / KEYSTORE, source, clock=SystemClock(), version=bridge.__version__)
+        await keystore.close()
+        same_name(keystore, settings)
+        steps.append(Check(step, True, "the node's key opens its keystore"))
+        step = "database"
+        await (await _reopened(directory, settings)).close()
+        steps.append(Check(step, True, "it can be opened"))
+    except (Misconfigured, Unavailable) as error:
+        steps.append(Check(step, False, str(error)))
+    return steps
