@@ -59,7 +59,7 @@ from bridge.config import FILE_NAME, Settings, explain
 from bridge.crypto import age
 from bridge.crypto.identity import Identity
 from bridge.crypto.keys import PublicKey
-from bridge.crypto.tls import spki_pin
+from bridge.crypto.tls import spki_pin, valid_until
 from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.mapping.shelf import FOLDER as PROFILES
 from bridge.mapping.shelf import Shelf
@@ -1072,8 +1072,17 @@ class Node:
             warnings=self.settings.warnings(),
             classes=self._classes,
             version=bridge.__version__,
+            certificate_end=self._certificate_end,
             mail=self.notify.state if self.notify is not None else None,
         )
+
+    def _certificate_end(self) -> datetime | None:
+        """Until when the certificate that we serve with is good; None where a proxy does it."""
+        listen = self.settings.listen
+        if listen.tls == "off":
+            return None
+        own = listen.tls == "own"
+        return valid_until(secret(self.keystore, "tls-certificate") if own else (self.directory / listen.cert_file).read_bytes())
 
     def _own(self) -> Partner:
         own = self.book.get(self.book.own_id)

@@ -17,11 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "web")]
 
 from chromium import INSTALL, Watched, chromium, window  # noqa: E402  after the path is set
-from house import House, Quarry, Someone  # noqa: E402
+from house import ESSEX, House, Quarry, Someone  # noqa: E402
 from street import ALERT, Street, built  # noqa: E402
+
+from bridge.nodes.app import Node  # noqa: E402
 
 OUT = ROOT / "docs" / "screenshots"
 WIDTHS = {"": 1280, "-phone": 320}
+OTHERS = {"inbox", "received", "close", "administration", "partner-approve", "areas", "connections"}
+"""Pictures of the desk's and the administrators' pages, which need nothing that a worker has done before."""
+
 STORY = {
     **ALERT,
     "name": "“Ricochet”",
@@ -175,6 +180,44 @@ async def worker_pages(camera: Camera, street: Street) -> str:
     return ref
 
 
+async def desk_pages(camera: Camera, street: Street) -> None:
+    """What the home area's desk sees: its list, one alert, closing it."""
+    worker = await street.jobcentre.someone("sender", name="Will Worker")
+    ref = await street.sent(worker, **STORY)
+    await until(worker, ref, "Croydon safeguarding hub: Delivered")
+    street.clock.move(minutes=25)
+    lead = await street.hub.someone("receiver-lead", name="Dee Desk")
+    seen = await camera.of(street.hub, lead)
+    await camera.take(seen, "inbox", "/inbox")
+    await camera.take(seen, "received", f"/inbox/{ref}")
+    await seen.click("Take this alert")
+    await camera.take(seen, "close", f"/inbox/{ref}/close")
+
+
+async def administrator_pages(camera: Camera, street: Street, invitation: bytes) -> None:
+    """What an administrator sees: how the node is, a partner to be approved, areas, systems."""
+    hub = street.hub
+    ada = await hub.someone("administrator", name="Ada Administrator")
+    await hub.someone("administrator", name="Bo Administrator")
+    await hub.node.enrol.add(invitation, f"person:{ada.id}")
+    await hub.node.admit.create("Case system", ["alerts:read", "alerts:act"], 365, f"person:{ada.id}")
+    seen = await camera.of(hub, ada)
+    await camera.take(seen, "administration", "/admin")
+    await camera.take(seen, "partner-approve", "/admin/partners/essex-police/approve")
+    await camera.take(seen, "areas", "/admin/areas?show=served")
+    await camera.take(seen, "connections", "/admin/tokens")
+
+
+async def invitation_of(quarry: Quarry, to: Path) -> bytes:
+    """The invitation of a node that nobody on the street knows."""
+    await quarry.copy(ESSEX, to)
+    node = await Node.open(to, ESSEX)
+    try:
+        return node.enrol.invite()
+    finally:
+        await node.close()
+
+
 async def taken(wanted: set[str]) -> list[str]:
     """Take the pictures; their names."""
     OUT.mkdir(parents=True, exist_ok=True)
@@ -182,9 +225,14 @@ async def taken(wanted: set[str]) -> list[str]:
         ground = Path(directory)
         for name in ("quarry", "street"):
             (ground / name).mkdir()
-        async with built(ground / "street", Quarry(ground / "quarry")) as street, chromium() as browser:
+        quarry = Quarry(ground / "quarry")
+        invitation = await invitation_of(quarry, ground / "essex")
+        async with built(ground / "street", quarry) as street, chromium() as browser:
             camera = Camera(browser, wanted, await browser.new_page())
-            await worker_pages(camera, street)
+            if not wanted or not wanted <= OTHERS:
+                await worker_pages(camera, street)
+            await desk_pages(camera, street)
+            await administrator_pages(camera, street, invitation)
             return camera.taken
 
 

@@ -18,7 +18,7 @@ WIDTHS = (1280, 320)
 
 # Only what is wrong comes back, and axe describes nothing else: the rest of its report is megabytes a page.
 LOOK = """async ([rules]) => {
-  const plain = {runOnly: rules, resultTypes: ['violations'], iframes: false, selectors: false, elementRef: false}
+  const plain = {runOnly: rules, resultTypes: ['violations'], iframes: false, selectors: false, elementRef: false, preload: false}
   const found = await axe.run(document, plain)
   const wrong = found.violations.map((each) => `${each.id}: ${each.nodes[0].html.slice(0, 160)}`)
   const links = [...document.querySelectorAll('.govuk-error-summary__list a')]
@@ -49,6 +49,7 @@ class Watched:
     page: Any
     base: str
     complaints: list[str] = field(default_factory=list)
+    width: int = 0
 
     def listen(self) -> None:
         def said(message: Any) -> None:
@@ -73,9 +74,12 @@ class Watched:
         another order than the page, complaints so far."""
         found = []
         path = self.page.url.removeprefix(self.base)
-        await self.page.evaluate(AXE.read_text("utf-8"))
-        for width in WIDTHS:
-            await self.page.set_viewport_size({"width": width, "height": 900})
+        if not await self.page.evaluate("'axe' in window"):
+            await self.page.evaluate(AXE.read_text("utf-8"))
+        for width in sorted(WIDTHS, key=lambda each: each != self.width):
+            if width != self.width:
+                await self.page.set_viewport_size({"width": width, "height": 900})
+                self.width = width
             wrong, wide = await self.page.evaluate(LOOK, [RULES])
             found += [f"{path} at {width}: {each}" for each in wrong]
             if wide > width:
@@ -107,6 +111,7 @@ async def faults_on(browser: Any, base: str, cookies: dict[str, str], paths: Seq
 
     async def some() -> list[str]:
         seen = await window(browser, base, cookies)
+        await seen.page.add_init_script(path=AXE)  # sent to the browser once, not with every page
         found: list[str] = []
         while todo:
             path = todo.pop()

@@ -9,14 +9,19 @@ import pytest_asyncio
 from chromium import faults_on, window
 from house import ESSEX, KENT, House, Quarry, opened, settings_of, words_of
 
+from bridge.answers import Wanted
+from bridge.clock import millis
 from bridge.config import Settings
+from bridge.events import about
 from bridge.nodes.app import Node
+from bridge.storage.events import New, tell
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGES = (
     "/areas", "", "/partners", "/partners/add", "/partners/essex-police", "/partners/essex-police/approve",
     "/partners/essex-police/revoke", "/words", "/areas?show=all&team=POLICE&q=kent", "/team", "/team/invite",
     "/keeping", "/keeping/UNADOPTED", "/holds", "/audit", "/tokens", "/tokens/new", "/keys", "/settings",
+    "/webhooks", "/webhooks/new", "/calls",
 )  # fmt: skip
 COOKIE = "bridge-kent-mash"
 SUSSEX = settings_of("sussex-police", "Sussex Police", "E23000033", ("POLICE",))
@@ -48,8 +53,14 @@ async def test_every_page_of_an_administrator_is_without_fault(
     invite, _words = await invitation(quarry, tmp_path / "essex", ESSEX)
     await house.node.enrol.add(invite, f"person:{ada.id}")
     await house.node.admit.create("Case system", ["alerts:send"], 30, f"person:{ada.id}")
+    hook = await house.node.subscribe.add(Wanted("https://case.example/events", "Case system"), f"person:{ada.id}", may_read=False)
+    async with house.node.database.transaction() as tx:
+        await tell(tx, [New("alert.received", about("0192f5a0-0000-7000-8000-000000000001"))] * 2, millis(house.node.clock.now()))
+    await house.node.publish.queue()
+    house.node.meter.note(hook.endpoint.id, "GET", "/v1/inbox", 403, "forbidden", 0.004)
     cookies = {COOKIE: ada.cookie(COOKIE) or ""}
-    assert await faults_on(browser, house.base, cookies, [f"/admin{path}" for path in PAGES]) == []
+    paths = [*PAGES, f"/webhooks/{hook.endpoint.id}", f"/webhooks/{hook.endpoint.id}/remove"]
+    assert await faults_on(browser, house.base, cookies, [f"/admin{path}" for path in paths]) == []
 
 
 async def test_every_form_of_an_administrator_tells_its_mistakes_without_fault(browser: Any, house: House) -> None:
@@ -61,6 +72,7 @@ async def test_every_form_of_an_administrator_tells_its_mistakes_without_fault(b
         ("/admin/partners/add", "Continue"),
         ("/admin/partners/essex-police/approve", "Approve"),
         ("/admin/tokens/new", "Make the token"),
+        ("/admin/webhooks/new", "Add the system"),
     ):
         await seen.go(path)
         await seen.click(button)
@@ -107,6 +119,15 @@ async def test_two_administrators_approve_a_partner_without_scripts_and_by_keybo
         word = await page.locator("h1 .govuk-tag").inner_text()
         assert word == ("Approved by one" if number == 0 else "Active")
         assert seen.complaints == []
+
+
+async def test_no_page_is_shown_inside_a_page_of_others(browser: Any, house: House) -> None:
+    page = await browser.new_page()
+    frame = f'<iframe src="{house.base}/sign-in"></iframe>'
+    await page.route("http://elsewhere.example/", lambda route: route.fulfill(body=frame, content_type="text/html"))
+    await page.goto("http://elsewhere.example/")
+    assert [each.url for each in page.frames] == ["http://elsewhere.example/", "chrome-error://chromewebdata/"]
+    await page.close()
 
 
 async def test_the_shield_covers_the_page_at_three_presses_of_shift(browser: Any, house: House) -> None:

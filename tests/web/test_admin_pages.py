@@ -7,6 +7,7 @@ import msgspec
 from house import ESSEX, House, Quarry, Someone, opened, settings_of, words_of
 
 import bridge
+from bridge.config import Listen
 from bridge.nodes.app import Node
 from bridge.receipts import STATUSES
 from bridge.web.admin.log import KINDS, deed
@@ -62,6 +63,29 @@ async def test_what_is_no_invitation_is_told_at_the_field(house: House) -> None:
         assert (await ada.post("/admin/partners/add", {"invitation": text})).errors == [("invitation", told)]
 
 
+async def test_every_table_that_an_administrator_sees_has_its_twins(house: House, quarry: Quarry, tmp_path: Path) -> None:
+    invite, _words = await invitation(quarry, tmp_path / "essex")
+    ada = await house.someone("administrator")
+    await added(house, ada, invite)
+    await house.node.admit.create("Case system", ["alerts:send"], 30, "operator")
+    tables = 0
+    for marked, _handler in house.node.shell().pages:
+        if marked.method == "GET" and marked.path.startswith("/admin"):
+            path = marked.path.replace("{id}", {"/admin/partners": "essex-police", "/admin/team": ada.id}.get("/".join(marked.path.split("/")[:3]), "UNADOPTED"))
+            seen = await ada.get(path)
+            if seen.status != 200 or "<table" not in seen.text:
+                continue
+            tables += 1
+            assert marked.lists, path
+            for kind in (".json", ".csv"):
+                assert f'href="{path}{kind}' in seen.text, path
+                assert (await ada.get(f"{path}{kind}")).status == 200, path
+    assert tables >= 8
+    keys = msgspec.json.decode((await ada.get(f"{ESSEX_PAGE}.json")).text)["items"]
+    assert {row["purpose"] for row in keys} == {"Identity", "Messages", "Sealing"}
+    assert all(row["from"] and row["until"] for row in keys)
+
+
 async def test_a_test_of_the_connection_says_which_step_fails(house: House, quarry: Quarry, tmp_path: Path) -> None:
     invite, _words = await invitation(quarry, tmp_path / "essex")
     ada = await house.someone("administrator")
@@ -91,6 +115,25 @@ async def test_areas_show_who_serves_them_and_what_nobody_does(house: House) -> 
     seen = await ada.get("/admin/areas?team=MASH&show=gaps&q=hartlepool")
     assert "1 area" in seen.words
     assert "Hartlepool" in seen.words
+
+
+async def test_an_area_that_two_claim_is_in_the_list_and_on_the_map(house: House, quarry: Quarry, tmp_path: Path) -> None:
+    ada = await house.someone("administrator")
+    other = settings_of("kent-two", "Kent <b>Two", "E10000016", ("MASH",))
+    await quarry.copy(other, tmp_path / "two")
+    node = await Node.open(tmp_path / "two", other)
+    try:
+        await house.node.enrol.add(node.enrol.invite(), "ann")
+        for admin in ("ann", "bob"):
+            await house.node.enrol.approve("kent-two", admin, words_of(node))
+    finally:
+        await node.close()
+    seen = await ada.get("/admin/areas?team=MASH&show=twice")
+    assert "Claimed by two (12)" in seen.words
+    assert "Two claim it Kent <b>Two, Kent MASH" in seen.words or "Two claim it Kent MASH, Kent <b>Two" in seen.words
+    assert "<b>" not in seen.text
+    assert seen.text.count('<path class="bridge-hex--twice"') == 12
+    assert len([row for row in msgspec.json.decode((await ada.get("/admin/areas.json?team=MASH")).text)["items"] if row["state"] == "twice"]) == 12
 
 
 async def test_a_link_for_somebody_new_is_shown_once_and_opens_their_account(house: House) -> None:
@@ -170,6 +213,20 @@ async def test_the_first_page_says_what_is_still_to_be_set_up(house: House) -> N
     assert "of 6 steps are done" in (await ada.get("/admin")).words
     await house.someone("administrator", name="Bo")
     assert "There is only one administrator." not in (await ada.get("/admin")).words
+
+
+async def test_a_certificate_that_ends_soon_is_told_in_time(quarry: Quarry, tmp_path: Path) -> None:
+    own = settings_of("kent-tls", "Kent MASH", "E10000016", listen=Listen(tls="own"))
+    await quarry.copy(own, tmp_path / "tls")
+    async with opened(tmp_path / "tls", own) as house:
+        ada = await house.someone("administrator")
+        assert "The certificate of its address is good until" in (await ada.get("/admin/keys")).words
+        assert "Renew it before" not in (await ada.get("/admin")).words
+        end = house.node._certificate_end()
+        assert end is not None
+        house.clock.move(seconds=(end - house.clock.now()).total_seconds() - 29 * 86_400)
+        later = await house.someone("administrator")
+        assert "Renew it before, or nobody can reach the node." in (await later.get("/admin")).words
 
 
 async def test_settings_are_shown_with_where_they_come_from(house: House) -> None:

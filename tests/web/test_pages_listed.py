@@ -115,6 +115,8 @@ POST /admin/partners/add               administer
 GET  /admin/invitation                 administer
 GET  /admin/words                      administer
 GET  /admin/partners/{id}              administer
+GET  /admin/partners/{id}.json         administer
+GET  /admin/partners/{id}.csv          administer
 GET  /admin/partners/{id}/approve      administer
 POST /admin/partners/{id}/approve      administer
 POST /admin/partners/{id}/test         administer

@@ -125,6 +125,7 @@ async def test_paper_has_its_marking_and_no_buttons_and_the_shield_covers_an_ale
     assert visible == 0
     assert await page.get_by_text("Destroy this paper by").is_visible()
     assert await page.locator("svg.bridge-qr").is_visible()
+    faults += await seen.faults()
     await page.emulate_media(media="screen")
     await seen.go(f"/inbox/{ref}")
     for _press in range(3):

@@ -42,6 +42,7 @@ class Office:
     warnings: tuple[str, ...]
     classes: Mapping[str, RetentionClass]
     version: str
+    certificate_end: Callable[[], datetime | None]
     mail: Callable[[], Awaitable[dict[str, Any]]] | None = None
 
 

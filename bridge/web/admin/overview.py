@@ -12,10 +12,11 @@ from bridge.partners import Freshness, State, freshness
 from bridge.web.admin.office import Office
 from bridge.web.shell import Answer, Page, Table, Visit, page
 from bridge.web.texts import _
-from bridge.web.words import lasting, recent
+from bridge.web.words import day, lasting, recent
 
 UNREACHABLE = timedelta(minutes=15)
 KEYS_SOON = timedelta(days=7)
+CERTIFICATE_SOON = timedelta(days=30)
 OLD_WAIT = timedelta(hours=4)
 BACKUP_OLD = timedelta(days=7)
 
@@ -178,6 +179,10 @@ class Overview:
         ends = [key["not_after"] for key in keys["items"] if key["purpose"] == "sealing" and key["not_after"]]
         if ends and max(ends) - now < KEYS_SOON:
             found.append({"text": _("This node's own sealing key ends soon and was not renewed."), "href": "/admin/keys"})
+        certificate = self._office.certificate_end()
+        if certificate is not None and certificate - now < CERTIFICATE_SOON:
+            text = _("The certificate of this node is good until %(day)s. Renew it before, or nobody can reach the node.", day=day(certificate))
+            found.append({"text": text, "href": "/admin/keys"})
         return found
 
     @page("POST", "/admin/check", needs=May.ADMINISTER, summary="Check everything step by step")
@@ -202,7 +207,10 @@ class Overview:
         return Page(
             "admin/keys.html",
             _("Keys of this node"),
-            {"keys": rows, "descriptor": found["descriptor"], "fingerprint": found["fingerprint"]},
+            {
+                "keys": rows, "descriptor": found["descriptor"], "fingerprint": found["fingerprint"],
+                "certificate_end": self._office.certificate_end(),
+            },
             table=Table(columns, rows),
         )
 

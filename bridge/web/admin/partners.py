@@ -169,7 +169,7 @@ class Partners:
 
     # One partner
 
-    @page("GET", "/admin/partners/{id}", needs=May.ADMINISTER, summary="One partner")
+    @page("GET", "/admin/partners/{id}", needs=May.ADMINISTER, summary="One partner; its keys as a list", lists=True)
     async def one(self, visit: Visit) -> Answer:
         """Where it stands, what to do next, keys with dates, what happened."""
         return await self._shown(visit, self._found(visit))
@@ -212,6 +212,9 @@ class Partners:
                 ],
                 "contact": descriptor.contact,
             },
+            table=Table(
+                (("purpose", _("For")), ("alg", _("Kind")), ("kid", _("Name")), ("from", _("From")), ("until", _("Until"))), keys
+            ),
         )
 
     def _claimed(self, partner: Partner) -> str:

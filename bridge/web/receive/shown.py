@@ -19,7 +19,7 @@ Rows = list[tuple[str, str]]
 
 
 def _labels(table: str, codes: Iterable[str]) -> str:
-    return listed(label(table, code) for code in codes)
+    return "; ".join(label(table, code) for code in codes)
 
 
 def person(subject: Subject, on: date) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _span(begins: datetime | None, ends: datetime | None, precision: str | None)
     told = moment(begins) if exact else day(begins)
     if ends is not None and ends != begins:
         told = _("%(first)s to %(last)s", first=told, last=moment(ends) if exact else day(ends))
-    return told if precision in {None, "exact"} else f"{told} ({label('precision', precision)})"
+    return told if precision in {None, "exact"} else f"{told} ({label('precision', precision).lower()})"
 
 
 def thing(each: Object) -> dict[str, Any]:
