@@ -201,6 +201,11 @@ class Visit:
         """A value of the query, cut to its longest; the empty text when there is none."""
         return self.request.query.get(name, "")[:longest].strip()
 
+    def number(self, name: str) -> int | None:
+        """A whole number in the query, such as a place in a list; None for anything else."""
+        text = self.query(name)
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
     @property
     def csrf(self) -> str:
         """The token that a form of this visitor must carry."""

@@ -97,7 +97,7 @@ class Connections:
         endpoint = await self._subscribe.show(visit.path("id"))
         fate = visit.query("state") if visit.query("state") in FATES else ""
         size = MOST if visit.request.path.endswith((".json", ".csv")) else SIZE
-        found = await self._subscribe.log(endpoint.id, _number(visit.query("before")), size + 1, fate or None)
+        found = await self._subscribe.log(endpoint.id, visit.number("before"), size + 1, fate or None)
         rows = [_told(each) for each in found[:size]]
         columns = (
             ("number", _("Number")), ("event", _("Event")), ("type", _("Type")), ("reference", _("Alert")), ("state", _("State")),
@@ -113,7 +113,7 @@ class Connections:
             "fate": fate,
             "fates": [("", _("All")), *((code, _(word)) for code, (word, _colour) in FATES.items())],
             "before": before,
-            "first": not visit.query("before"),
+            "first": visit.number("before") is None,
             "hours": OVERLAP_HOURS,
             "tried": tried,
             "answered": _answer(tried) if tried else "",
@@ -184,7 +184,7 @@ class Connections:
         names = {str(each["id"]): str(each["label"]) for each in await self._admit.every()}
         token = visit.query("token") if visit.query("token") in names else ""
         size = MOST if visit.request.path.endswith((".json", ".csv")) else SIZE
-        found = await self._meter.log(token or None, _number(visit.query("before")), size + 1)
+        found = await self._meter.log(token or None, visit.number("before"), size + 1)
         rows = [
             {"number": each.seq, "when": each.at, "token": each.token, "system": names.get(each.token, each.token),
              "call": f"{each.method} {each.route}", "status": each.status, "code": each.code or "", "took_ms": each.took_ms}
@@ -196,14 +196,10 @@ class Connections:
         )  # fmt: skip
         before = found[size - 1].seq if len(found) > size else None
         values = {
-            "rows": rows, "before": before, "first": not visit.query("before"), "token": token,
+            "rows": rows, "before": before, "first": visit.number("before") is None, "token": token,
             "tokens": [("", _("All systems")), *sorted(names.items(), key=lambda pair: pair[1].casefold())],
         }  # fmt: skip
         return Page("admin/calls.html", _("Calls of other systems"), values, table=Table(columns, rows, str(before) if before else None))
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _why(code: str | None) -> str:

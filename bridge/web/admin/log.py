@@ -149,8 +149,7 @@ class Log:
         """A page of 50; the lists give as many as are asked for, 5,000 at most."""
         name_of = await called(self._sign_in)
         kind, who, about = visit.query("kind"), visit.query("who"), visit.query("about")
-        before = visit.query("before")
-        start = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
+        start = visit.number("before")
         html = not visit.request.path.endswith((".json", ".csv"))
 
         def matches(record: Record) -> bool:

@@ -48,7 +48,7 @@ class Areas:
         counts = {kind: sum(1 for row in rows if _shows(row, kind)) for kind in SHOWN}
         chosen = [row for row in rows if _shows(row, show) and (not text or text in row["find"])]
         plain = [{key: value for key, value in row.items() if key != "find"} for row in rows]
-        start = min(_number(visit.query("from")), max(0, len(chosen) - 1))
+        start = min(visit.number("from") or 0, max(0, len(chosen) - 1))
         return Page(
             "admin/areas.html",
             _("Areas"),
@@ -140,10 +140,6 @@ def _district(area: Area, gazetteer: Gazetteer) -> _District:
 
 def _shows(row: dict[str, Any], show: str) -> bool:
     return show == "all" or row["state"] == {"gaps": "gap", "served": "served", "twice": "twice"}[show]
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else 0
 
 
 def hex_map(rows: list[dict[str, Any]]) -> Markup:
