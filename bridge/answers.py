@@ -71,8 +71,7 @@ class Recipient(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One sent alert as a list shows it: no narrative, no name."""
+class _Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
     seq: int
     id: str
@@ -82,7 +81,6 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     label: str
     recipients: tuple[Recipient, ...]
     kept_until: datetime
-    home: str | None = None
     kinds: tuple[str, ...] = ()
     urgent: bool = False
     deleted: bool = False
@@ -92,7 +90,13 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     unanswered: int = 0  # questions of recipients that wait for an answer
 
     def __repr__(self) -> str:
-        return f"Row({self.id})"
+        return f"{type(self).__name__}({self.id})"
+
+
+class Row(_Row, frozen=True, omit_defaults=True):
+    """One sent alert as a list shows it: no narrative, no name; `home` is the name of the home area."""
+
+    home: str | None = None
 
 
 class SignatureOf(msgspec.Struct, frozen=True):
@@ -130,8 +134,7 @@ class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
     signed: bool = True
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One received alert as a list shows it: what is needed to choose, and no narrative."""
+class _Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
     seq: int
     id: str
@@ -146,7 +149,6 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: str | None = None
     urgent: bool = False
     kinds: tuple[str, ...] = ()
-    home: str | None = None
     status: str = "actual"
     outcome: str | None = None
     taken_by: str | None = None
@@ -162,7 +164,13 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     due: datetime | None = None  # by when somebody should have taken it
 
     def __repr__(self) -> str:
-        return f"Entry({self.id})"
+        return f"{type(self).__name__}({self.id})"
+
+
+class Entry(_Entry, frozen=True, omit_defaults=True):
+    """One received alert as a list shows it: what is needed to choose, and no narrative; `home` is an area's name."""
+
+    home: str | None = None
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -342,13 +350,13 @@ class SentPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class SentAlert(Row, frozen=True, omit_defaults=False, kw_only=True):
+class SentAlert(_Row, frozen=True, omit_defaults=False, kw_only=True):
     """One alert sent from here: with its content while that is kept, and what was said of it for longer."""
 
     route: tuple[Leg, ...]
     timeline: tuple[Moment, ...]
     retention: str | None = None
-    home: CarriedHome | None = None  # type: ignore[assignment]  # a list gives its name, this all of it
+    home: CarriedHome | None = None
     alert: AsSubmitted
     corrected_by: tuple[str, ...] = ()
     withdrawal: Withdrawal | None = None
@@ -394,11 +402,11 @@ class Earlier(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
 
 
-class ReceivedAlert(Entry, frozen=True, omit_defaults=False, kw_only=True):
+class ReceivedAlert(_Entry, frozen=True, omit_defaults=False, kw_only=True):
     """One alert received, as it was sent, with its route and what we have said of it."""
 
     origin: Sender | None = msgspec.field(name="from", default=None)
-    home: CarriedHome | None = None  # type: ignore[assignment]  # a list gives its name, this all of it
+    home: CarriedHome | None = None
     route: tuple[CarriedStep, ...] = ()
     retention: CarriedRetention | None = None
     withheld: tuple[str, ...] = ()
@@ -550,6 +558,68 @@ class Log(msgspec.Struct, frozen=True):
     """What was sent to an endpoint or waits for it, newest event first."""
 
     items: tuple[Told, ...]
+    next_cursor: str | None
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """A format as it is offered: `ready` is false while the packages it needs are not installed."""
+
+    name: str
+    label: str
+    media: str
+    suffix: str
+    many: bool
+    ready: bool
+    extra: str | None
+
+
+class Formats(msgspec.Struct, frozen=True):
+    """The forms in which alerts can be exported."""
+
+    items: tuple[Offered, ...]
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One profile as a list shows it; with `fault` it cannot be used until that is put right."""
+
+    name: str
+    title: str | None
+    direction: str | None
+    format: str | None
+    fault: str | None = None
+
+
+class Profiles(msgspec.Struct, frozen=True):
+    """The mapping profiles of this node."""
+
+    items: tuple[Shown, ...]
+
+
+class CopyEntry(msgspec.Struct, frozen=True):
+    """One copy in the register. `state`: kept (it may be), due (it must be destroyed), ended (said to be gone)."""
+
+    id: str
+    alert: str
+    reference: str
+    made: datetime
+    by: str
+    team: str | None
+    format: str
+    profile: str | None
+    consulted: bool
+    retain_until: date
+    state: str
+    noticed: datetime | None
+    notice: str | None
+    ended: datetime | None
+    ended_by: str | None
+    ended_as: str | None
+
+
+class CopiesPage(msgspec.Struct, frozen=True):
+    """Copies of alerts that left the node, newest first. `next_cursor` is null on the last page."""
+
+    items: tuple[CopyEntry, ...]
     next_cursor: str | None
 
 

@@ -107,6 +107,15 @@ def told(event: Event, base: str, **more: Any) -> Told:
     return Told(event.type, event.at, {**data, **more})
 
 
-def about(alert_id: str, **more: str | int | None) -> Facts:
+def about(
+    alert_id: str,
+    *,
+    partner: str | None = None,
+    status: str | None = None,
+    code: str | None = None,
+    message: str | None = None,
+    copy: str | None = None,
+    days: int | None = None,
+) -> Facts:
     """Facts about an alert, with its reference."""
-    return Facts(id=alert_id, reference=alerts.reference(alert_id), **more)  # type: ignore[arg-type]  # ours alone
+    return Facts(alert_id, alerts.reference(alert_id), partner, status, code, message, copy, days)

@@ -6,30 +6,9 @@ import msgspec
 
 from bridge import alerts
 from bridge.answers import GONE, Checked, Earlier, Handed, ReceivedAlert, SentAlert, Withdrawal
-from bridge.mapping.shelf import Shown
 from bridge.nodes.acknowledge import Received
 from bridge.nodes.address import Plan
-from bridge.nodes.export import CopyEntry, Offered
 from bridge.nodes.follow import Followed
-
-
-class Formats(msgspec.Struct, frozen=True):
-    """The forms in which alerts can be exported."""
-
-    items: tuple[Offered, ...]
-
-
-class Profiles(msgspec.Struct, frozen=True):
-    """The mapping profiles of this node."""
-
-    items: tuple[Shown, ...]
-
-
-class CopiesPage(msgspec.Struct, frozen=True):
-    """Copies of alerts that left the node, newest first. `next_cursor` is null on the last page."""
-
-    items: tuple[CopyEntry, ...]
-    next_cursor: str | None
 
 
 def _fields(value: msgspec.Struct) -> dict[str, Any]:

@@ -7,8 +7,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from bridge import wire
-from bridge.api import answers
+from bridge import answers, wire
 from bridge.api.consumers import ANY_SCOPE
 from bridge.api.door import Says, answered, asked, body_of, route
 from bridge.errors import Malformed, Rejected

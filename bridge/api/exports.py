@@ -6,15 +6,16 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from bridge import answers
 from bridge.alerts import parse_reference
-from bridge.api import answers
+from bridge.answers import CopyEntry
 from bridge.api.bulk import ProfileName
 from bridge.api.consumers import ANY_SCOPE, State
 from bridge.api.door import PAGE, Cursor, Cursors, Limit, Says, Since, answered, asked, route, told
 from bridge.formats import FORMATS
 from bridge.nodes.acknowledge import Acknowledge
 from bridge.nodes.admit import Actor
-from bridge.nodes.export import CopyEntry, Export, File, How, Preview
+from bridge.nodes.export import Export, File, How, Preview
 
 Form = Literal["json", "ndjson", "csv", "xlsx", "stix", "cap", "html", "pdf"]
 

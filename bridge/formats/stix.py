@@ -9,7 +9,7 @@ alert imported twice is one.
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
@@ -158,6 +158,19 @@ def render(copies: Sequence[Copy]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(bundle), indent=1) + b"\n"
 
 
+class _Members(TypedDict):
+    """The members that every object of a copy has, but for the organisation that it is from and its marking."""
+
+    type: str
+    spec_version: str
+    id: str
+    created: str
+    modified: str
+    created_by_ref: str
+    object_marking_refs: tuple[str, ...]
+    lang: str
+
+
 class _Makers(Struct, frozen=True):
     """Ids and common members of the objects of one copy."""
 
@@ -168,7 +181,7 @@ class _Makers(Struct, frozen=True):
     def id(self, kind: str, part: str) -> str:
         return _id(kind, f"{self.copy.id}{part}")
 
-    def common(self, kind: str, part: str) -> dict[str, str | tuple[str, ...]]:
+    def common(self, kind: str, part: str) -> _Members:
         at = _moment(self.copy.created or self.copy.received)
         return {
             "type": kind, "spec_version": "2.1", "id": self.id(kind, part), "created": at, "modified": at,
@@ -230,14 +243,14 @@ def _objects(copy: Copy) -> Iterator[Struct]:
     if said.event.narrative:
         held.append(
             Note(
-                **make.common("note", "/event/narrative"), abstract="What happened", content=said.event.narrative,  # type: ignore[arg-type]  # members by name
+                **make.common("note", "/event/narrative"), abstract="What happened", content=said.event.narrative,
                 object_refs=about or (by,), confidence=confidence,
             )
         )  # fmt: skip
     yield from held
     kinds = "; ".join(vocabulary.KIND.label(code) for code in said.event.kinds) or "Alert"
     yield Grouping(
-        **make.common("grouping", ""), name=f"{copy.reference}: {kinds}", context="suspicious-activity",  # type: ignore[arg-type]  # members by name
+        **make.common("grouping", ""), name=f"{copy.reference}: {kinds}", context="suspicious-activity",
         description=_facts(copy), labels=_labels(copy), confidence=confidence,
         object_refs=tuple(str(getattr(each, "id", "")) for each in held) or (by,),
     )  # fmt: skip
@@ -258,7 +271,7 @@ def _person(make: _Makers, index: int, person: Subject) -> Identity:
         person.description or "",
     ]
     return Identity(
-        **make.common("identity", f"/subjects/{index}"), name=known[0] if known else "Not known",  # type: ignore[arg-type]  # members by name
+        **make.common("identity", f"/subjects/{index}"), name=known[0] if known else "Not known",
         identity_class="individual", roles=person.roles or None, labels=person.cohorts or None,
         description=" ".join(each for each in told if each) or None,
     )  # fmt: skip
@@ -277,10 +290,10 @@ def _thing(make: _Makers, index: int, thing: Object) -> Infrastructure | UserAcc
         )  # fmt: skip
     if thing.kind == "address":
         return Location(
-            **make.common("location", part), name="Address", street_address=name, description=words, country="GB",  # type: ignore[arg-type]  # members by name
+            **make.common("location", part), name="Address", street_address=name, description=words, country="GB",
         )  # fmt: skip
     return Infrastructure(
-        **make.common("infrastructure", part), name=name, description=words, infrastructure_types=("unknown",),  # type: ignore[arg-type]  # members by name
+        **make.common("infrastructure", part), name=name, description=words, infrastructure_types=("unknown",),
         labels=(thing.kind,),
     )  # fmt: skip
 
@@ -290,7 +303,7 @@ def _home(make: _Makers) -> Location | None:
     if home is None or home.code is None:
         return None
     return Location(
-        **make.common("location", "/home"), name=home.name or home.code, administrative_area=home.code, country="GB",  # type: ignore[arg-type]  # members by name
+        **make.common("location", "/home"), name=home.name or home.code, administrative_area=home.code, country="GB",
         description="Home area (GSS code in administrative_area).",
     )  # fmt: skip
 
@@ -300,7 +313,7 @@ def _place(make: _Makers) -> Location | None:
     if place is None or not (place.text or place.postcode or place.district):
         return None
     return Location(
-        **make.common("location", "/event/place"), name=place.text or place.postcode or place.district,  # type: ignore[arg-type]  # members by name
+        **make.common("location", "/event/place"), name=place.text or place.postcode or place.district,
         administrative_area=place.district, postal_code=place.postcode, country="GB",
         description=f"Where it was seen: {vocabulary.LOCATION_TYPE.label(place.type)}." if place.type else "Where it was seen.",
     )  # fmt: skip
@@ -308,7 +321,7 @@ def _place(make: _Makers) -> Location | None:
 
 def _tie(make: _Makers, part: str, kind: str, source: str, target: str, words: str) -> Relationship:
     return Relationship(
-        **make.common("relationship", part), relationship_type=kind, source_ref=source, target_ref=target, description=words,  # type: ignore[arg-type]  # members by name
+        **make.common("relationship", part), relationship_type=kind, source_ref=source, target_ref=target, description=words,
     )  # fmt: skip
 
 

@@ -3,22 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
-
+from bridge.answers import Shown
 from bridge.errors import Misconfigured, Rejected
 from bridge.mapping.profile import LIMIT, NAME, Profile, read
 
 FOLDER = "profiles"
-
-
-class Shown(Struct, frozen=True):
-    """One profile as a list shows it; with `fault` it cannot be used until that is put right."""
-
-    name: str
-    title: str | None
-    direction: str | None
-    format: str | None
-    fault: str | None = None
 
 
 class Shelf:

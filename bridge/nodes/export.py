@@ -10,12 +10,13 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Final, Literal
 
 import msgspec
 
 from bridge import formats, vocabulary
+from bridge.answers import CopyEntry, Offered
 from bridge.audit import Event
 from bridge.clock import Clock, end_of, millis, moment
 from bridge.errors import BridgeError, Rejected, Unavailable
@@ -59,44 +60,11 @@ class File(msgspec.Struct, frozen=True):
         return f"File({len(self.body)} bytes)"
 
 
-class CopyEntry(msgspec.Struct, frozen=True):
-    """One copy in the register. `state`: kept (it may be), due (it must be destroyed), ended (said to be gone)."""
-
-    id: str
-    alert: str
-    reference: str
-    made: datetime
-    by: str
-    team: str | None
-    format: str
-    profile: str | None
-    consulted: bool
-    retain_until: date
-    state: str
-    noticed: datetime | None
-    notice: str | None
-    ended: datetime | None
-    ended_by: str | None
-    ended_as: str | None
-
-
 class Page(msgspec.Struct, frozen=True):
     """Copies, newest first, and the number of the last of them."""
 
     items: tuple[CopyEntry, ...]
     last: int | None
-
-
-class Offered(msgspec.Struct, frozen=True):
-    """A format as it is offered: `ready` is false while the packages it needs are not installed."""
-
-    name: str
-    label: str
-    media: str
-    suffix: str
-    many: bool
-    ready: bool
-    extra: str | None
 
 
 class Shape(msgspec.Struct, frozen=True):
