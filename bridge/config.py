@@ -496,7 +496,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.mail.host and not (self.mail.to and "@" in self.mail.sender):
             found.append("A mail server is set, and no sender or duty inbox: no mails are sent.")
         if not self.node.contact.telephone:
-            found.append("No duty desk is set: partners will not know whom to ring.")
+            found.append("No duty desk is set, so partners have no number to ring: give node.contact a desk, telephone and hours.")
         return tuple(found)
 
 

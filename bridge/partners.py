@@ -12,7 +12,7 @@ import ipaddress
 import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -74,12 +74,27 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a bucket is 4, 16, 64 or 256 KiB")
 
 
+NO_TELEPHONE: Final = "0000"
+NO_HOURS: Final = "not given"
+"""What a descriptor says where no number or hours are set, since it must say something. Shown to nobody."""
+
+
 class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whom to ring: a desk, never a named person."""
 
     desk: Text
     telephone: Annotated[str, msgspec.Meta(pattern=r"^\+?[0-9][0-9 ()-]{2,30}\Z")]
     hours: Text
+
+    @property
+    def number(self) -> str | None:
+        """The number to ring; None where none was given."""
+        return None if self.telephone == NO_TELEPHONE else self.telephone
+
+    @property
+    def times(self) -> str | None:
+        """When somebody answers there; None where that was not given."""
+        return None if self.hours == NO_HOURS else self.hours
 
 
 class Descriptor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -206,6 +206,15 @@ def test_init_refuses_what_will_not_do_and_makes_nothing(
     assert not (tmp_path / "node").exists()
 
 
+def test_init_says_once_that_others_could_read_the_passphrase(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "open").write_text("correct horse battery staple")
+    (tmp_path / "open").chmod(0o644)
+    assert call(init(tmp_path / "node", passphrase_file=str(tmp_path / "open"))) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("chmod 0400"), said.err.count("open to others")) == ("", 1, 1)
+    assert not (tmp_path / "node").exists()
+
+
 def test_init_refuses_an_empty_passphrase(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").write_text("\n")
     assert call(init(tmp_path / "node", passphrase_file=str(tmp_path / "empty"))) == 2

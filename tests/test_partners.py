@@ -14,6 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from bridge.crypto.keys import ED25519, XWING
 from bridge.errors import Rejected
 from bridge.partners import (
+    NO_HOURS,
+    NO_TELEPHONE,
+    Contact,
     Freshness,
     Grant,
     Partner,
@@ -36,6 +39,20 @@ from bridge.registry import fingerprint_of
 MASH = Grant("E07000110", "MASH")
 POLICE = Grant("E23000032", "POLICE")
 LATER = NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("telephone", "hours", "shown"),
+    [
+        ("01622 000000", "always", ("01622 000000", "always")),
+        (NO_TELEPHONE, NO_HOURS, (None, None)),
+        ("00000", "always", ("00000", "always")),
+    ],
+    ids=["given", "not given", "odd, but given"],
+)
+def test_a_number_that_was_never_given_is_not_shown_as_one(telephone: str, hours: str, shown: tuple[str | None, str | None]) -> None:
+    contact = Contact("Duty desk", telephone, hours)
+    assert (contact.number, contact.times) == shown
 
 
 def kent() -> Partner:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from bridge.targets import bank_holidays, due, working
+from bridge.targets import bank_holidays, due, promise, working
 
 
 def at(text: str) -> datetime:
@@ -47,6 +47,40 @@ def test_a_target_counts_working_days_alone_but_for_what_is_urgent(priority: str
 )
 def test_the_bank_holidays_of_a_year_are_those_of_the_rule(year: int, days: str) -> None:
     assert sorted(bank_holidays(year)) == [date.fromisoformat(f"{year}-{each}") for each in days.split()]
+
+
+@pytest.mark.parametrize(
+    ("nation", "year", "days"),
+    [
+        ("S", 2023, "01-02 01-03 04-07 05-01 05-29 08-07 11-30 12-25 12-26"),
+        ("S", 2026, "01-01 01-02 04-03 05-04 05-25 08-03 11-30 12-25 12-28"),
+        ("S", 2027, "01-01 01-04 03-26 05-03 05-31 08-02 11-30 12-27 12-28"),
+        ("N", 2026, "01-01 03-17 04-03 04-06 05-04 05-25 07-13 08-31 12-25 12-28"),
+    ],
+)
+def test_scotland_and_northern_ireland_have_holidays_of_their_own(nation: str, year: int, days: str) -> None:
+    assert sorted(bank_holidays(year, nation)) == [date.fromisoformat(f"{year}-{each}") for each in days.split()]
+
+
+@pytest.mark.parametrize(
+    ("area", "sent", "by"),
+    [
+        ("E09000008", "2026-04-02T10:00", "2026-04-07T10:00"),
+        ("W06000015", "2026-04-02T10:00", "2026-04-07T10:00"),
+        ("S12000049", "2026-04-02T10:00", "2026-04-06T10:00"),
+        ("S12000049", "2026-11-27T10:00", "2026-12-01T10:00"),
+        ("E09000008", "2026-11-27T10:00", "2026-11-30T10:00"),
+        ("N09000003", "2026-07-10T10:00", "2026-07-14T10:00"),
+        ("unknown", "2026-07-10T10:00", "2026-07-13T10:00"),
+    ],
+    ids=["Easter", "Easter in Wales", "Easter in Scotland", "St Andrew", "no St Andrew", "the Twelfth", "no area"],
+)
+def test_what_the_sender_is_promised_is_the_target_of_whoever_receives_it(area: str, sent: str, by: str) -> None:
+    assert promise(at(sent), "LOW", area) == at(by) == due(at(sent), "LOW", area)
+
+
+def test_the_sender_of_something_urgent_rings_before_the_target_is_over() -> None:
+    assert promise(at("2026-11-22T03:00"), "HIGH") == at("2026-11-22T04:00") < due(at("2026-11-22T03:00"), "HIGH")
 
 
 def test_a_weekend_is_no_working_day() -> None:

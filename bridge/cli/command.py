@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -367,11 +366,6 @@ def read_text(name: str, what: str) -> str:
         return read_file(name, what).decode().strip()
     except UnicodeDecodeError:
         raise Misconfigured(f"The {what} is not UTF-8 text.", code="usage") from None
-
-
-def others_may_read(path: Path) -> bool:
-    """Whether the file's mode lets anyone but its owner and group read it."""
-    return bool(path.stat().st_mode & stat.S_IROTH)
 
 
 def certain(question: str, *, yes: bool) -> None:

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from bridge.cli import screen
-from bridge.cli.command import Command, State, others_may_read, pass_state, read_file
+from bridge.cli.command import Command, State, pass_state, read_file
 from bridge.clock import SystemClock
 from bridge.errors import Misconfigured, Unavailable
 
@@ -315,6 +315,4 @@ def _passphrase(path: Path | None) -> bytes | None:
     passphrase = read_file(str(path), "passphrase file").rstrip(b"\r\n")
     if len(passphrase) > _MAX_PASSPHRASE:
         raise Misconfigured("The passphrase is too long.", f"At most {_MAX_PASSPHRASE} bytes.", code="usage")
-    if others_may_read(path):
-        screen.note(f"Note: everybody on this machine may read {path}; chmod 0400 it.")
     return passphrase

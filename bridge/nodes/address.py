@@ -133,7 +133,7 @@ class Address:
         """Who we are, as an alert carries it."""
         own = self._own().descriptor
         contact = own.contact
-        return Sender(own.node_id, own.name, own.agency, Desk(contact.desk, contact.telephone, contact.hours))
+        return Sender(own.node_id, own.name, own.agency, Desk(contact.desk, contact.number, contact.times))
 
     def _agreed_leg(self, leg: routing.Leg, alert: Alert, until: date, now: datetime) -> routing.Leg:
         """The leg, held when no agreement lets the alert pass to it; the other recipients get theirs all the same.
@@ -251,8 +251,8 @@ class Address:
             because=step.because or "",
             status=message.status,
             message=message.id.hex(),
-            telephone=contact.telephone if contact else None,
-            hours=contact.hours if contact else None,
+            telephone=contact.number if contact else None,
+            hours=contact.times if contact else None,
             code=message.code,
         )
 

@@ -104,7 +104,7 @@ from bridge.nodes.watch import Watch
 from bridge.nodes.withdraw import Withdraw
 from bridge.nodes.withhold import Withhold
 from bridge.nodes.witness import Witness
-from bridge.partners import Contact, Partner, State, freshness
+from bridge.partners import NO_HOURS, NO_TELEPHONE, Contact, Partner, State, freshness
 from bridge.retention import Classes, shortened
 from bridge.storage import (
     audit,
@@ -1262,7 +1262,7 @@ def profile_of(settings: Settings, tls_pins: tuple[str, ...]) -> Profile:
         functions=tuple(dict.fromkeys(vocabulary.function(each) or each for each in node.functions)),
         url=node.url,
         exercise=node.exercise,
-        contact=Contact(contact.desk or node.name, contact.telephone or "0000", contact.hours or "not given"),
+        contact=Contact(contact.desk or node.name, contact.telephone or NO_TELEPHONE, contact.hours or NO_HOURS),
         messages_per_hour=settings.limits.partner_messages_per_hour,
         carrier_bytes=settings.limits.carrier_bytes,
         max_retention_days=settings.retention.ceiling_days,

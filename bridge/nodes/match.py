@@ -59,6 +59,8 @@ class Match:
         # If we stop here, the next run does the same again.
         async with self._db.transaction() as tx:
             items = await inbox.page(tx, await traces.done(tx), BATCH)
+            if not items:  # another run was faster
+                return 0
             rows = [(mark, item.seq) for item in items for mark in self._marks(item)]
             await traces.add(tx, rows, items[-1].seq)
         return len(items)

@@ -658,8 +658,12 @@ class Receive:
             warned_days=told_before(end_of(day) - now),
             corrects=carried.in_reply_to,
             urgent=int(carried.urgent),
-            due_at=millis(targets.due(now, accepted.priority)),
+            due_at=millis(targets.due(now, accepted.priority, self._area_of(carried))),
         )
+
+    def _area_of(self, carried: Carried) -> str:
+        """The area for which the alert came here."""
+        return next((step.area for step in carried.route if step.node == self._book.own_id), "")
 
     def _functions(self, carried: Carried) -> str | None:
         """For which of our functions the alert came, as the column holds it."""

@@ -186,9 +186,9 @@ class Withdraw:
                     if done
                     else None,
                     "kept_on_hold": held,
-                    "telephone": None if done or contact is None else contact.telephone,
+                    "telephone": None if done or contact is None else contact.number,
                     "desk": None if done or contact is None else contact.desk,
-                    "hours": None if done or contact is None else contact.hours,
+                    "hours": None if done or contact is None else contact.times,
                 }
             )
         return found

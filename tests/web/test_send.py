@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -16,7 +16,7 @@ from bridge.nodes.draft import LIFE
 from bridge.nodes.recall import Recall
 from bridge.storage.contents import Contents
 from bridge.web import look
-from bridge.web.send.sent import expected, read_out
+from bridge.web.send.sent import read_out
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOSTILE = "<script>alert(1)</script>{{ 7*7 }}\u202egnp.exe =1+1 \" onmouseover=x"
@@ -70,7 +70,7 @@ async def test_an_alert_goes_from_the_form_by_the_check_to_receipts(street: Stre
     ref = seen.url.removeprefix("/sent/")
     assert f"Alert sent Your reference {ref}" in seen.words
     assert "Say it as: Bravo Romeo" in seen.words
-    assert "They should answer by 23 November 2026 at 5pm" in seen.words
+    assert "They should answer by 23 November 2026 at 11:59pm" in seen.words
     await said(worker, ref, "Croydon safeguarding hub: Delivered")
     await street.hub.node.acknowledge.take(ref, "person:desk")
     await said(worker, ref, "Croydon safeguarding hub: Being worked on")
@@ -482,12 +482,6 @@ async def test_nothing_personal_is_in_a_title_or_an_address(street: Street) -> N
         for word in ("Quartzfinch", "Newcastle", "Titus", "parcels"):
             assert word not in each.title
             assert word not in each.url
-
-
-@pytest.mark.parametrize(("urgent", "by"), [(False, "2026-11-23 17:00"), (True, "2026-11-20 17:30")])
-async def test_an_answer_is_expected_by_the_end_of_the_next_working_day_or_within_the_hour(urgent: bool, by: str) -> None:
-    friday = datetime(2026, 11, 20, 16, 30, tzinfo=UTC)
-    assert f"{expected(friday, urgent=urgent):%Y-%m-%d %H:%M}" == by
 
 
 async def test_a_reference_is_read_out_by_words_that_cannot_be_mistaken() -> None:

@@ -4,14 +4,13 @@ Nobody is shown an alert that neither they nor their team sent, and every look i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
-from bridge import alerts
+from bridge import alerts, targets
 from bridge.accounts import May
 from bridge.alerts import Alert
 from bridge.answers import Leg, Moment, Row
@@ -30,7 +29,7 @@ from bridge.web.send import answers as form_of
 from bridge.web.send.readers import reader_of
 from bridge.web.shell import Answer, Page, Redirect, Table, Visit, page
 from bridge.web.texts import _
-from bridge.web.words import LONDON, label, listed
+from bridge.web.words import label, listed
 from bridge.withdrawals import REASONS
 
 SIZE: Final = 25
@@ -402,7 +401,11 @@ class SentAlerts:
                 "withdrawal": withdrawal,
                 "corrected_by": followed.corrected_by,
                 "needs": needs,
-                "expected": expected(row.created, urgent=row.urgent),
+                "expected": targets.promise(
+                    row.created,
+                    "HIGH" if row.urgent else alert.priority if alert else "LOW",
+                    followed.route[0].area if followed.route else "",
+                ),
                 "urgent": row.urgent,
                 "remarks": followed.remarks,
                 "answering": "",
@@ -479,19 +482,3 @@ def _suggested(timeline: Sequence[Moment]) -> str | None:
 def read_out(reference: str) -> str:
     """A reference as it is read out: "Bravo Romeo, seven Kilo Quebec two, Mike nine X-ray Tango"."""
     return ", ".join(" ".join(SPOKEN[each] for each in part) for part in reference.split("-"))
-
-
-OFFICE_ENDS: Final = time_of_day(17)
-
-
-def expected(sent: datetime, *, urgent: bool) -> datetime:
-    """By when somebody should have acknowledged: at once within the hour when urgent, else the end of the next working day.
-
-    Working days are Monday to Friday; public holidays are not known here.
-    """
-    if urgent:
-        return sent + timedelta(hours=1)
-    day: date = sent.astimezone(LONDON).date() + timedelta(days=1)
-    while day.weekday() >= 5:
-        day += timedelta(days=1)
-    return datetime.combine(day, OFFICE_ENDS, LONDON)

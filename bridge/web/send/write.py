@@ -329,19 +329,19 @@ class Write:
         own = self._own().descriptor
         desk = self._local_desk(own.areas[0], visit.now) or (
             own.contact.desk or own.name,
-            own.contact.telephone,
-            own.contact.hours,
+            own.contact.number,
+            own.contact.times,
         )
         return Page("send/stop.html", _("Ring 999 now"), {"task": task, "desk": desk})
 
-    def _local_desk(self, area: str, now: datetime) -> tuple[str, str, str] | None:
+    def _local_desk(self, area: str, now: datetime) -> tuple[str, str, str | None] | None:
         """Name, telephone and hours of the safeguarding hub where we are, when it is a partner."""
         leg = self._address.routed([Need("MASH", area)], now.date())[0]
         partner = self._partner(leg.node) if leg.node and leg.function == "MASH" else None
-        if partner is None or not partner.descriptor.contact.telephone:
+        contact = partner.descriptor.contact if partner else None
+        if partner is None or contact is None or contact.number is None:
             return None
-        contact = partner.descriptor.contact
-        return partner.descriptor.name, contact.telephone, contact.hours
+        return partner.descriptor.name, contact.number, contact.times
 
     async def _went_on(self, visit: Visit, task: Task) -> Answer:
         form = await visit.form("did")
@@ -545,8 +545,8 @@ class Write:
             "because": [each.partition(" because ")[2] or each for each in leg.because.split("; ")],
             "held": leg.node is None,
             "here": leg.node == self._own().node_id,
-            "telephone": contact.telephone if contact else "",
-            "hours": contact.hours if contact else "",
+            "telephone": contact.number if contact else None,
+            "hours": contact.times if contact else None,
         }
 
 
