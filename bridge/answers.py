@@ -162,6 +162,7 @@ class _Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     unread_ending: bool = False  # it is deleted within two weeks and nobody has opened it
     unanswered: int = 0  # questions of ours that the sender has not answered
     due: datetime | None = None  # by when somebody should have taken it
+    review: bool = False  # half of its time is over: somebody has to look whether it is still needed
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id})"

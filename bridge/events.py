@@ -33,6 +33,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("alert.question", "A receiver of an alert sent from here asks something about it.", _SENT),
         Kind("alert.answer", "The sender of an alert has answered a question about it.", _INBOX),
         Kind("alert.overdue", "Nobody has taken a received alert within its target time.", _INBOX),
+        Kind("alert.review", "Half of the time of a received alert is over: somebody looks whether it is still needed.", _INBOX),
         Kind("alert.expiring", "The content of an alert is deleted soon.", _SENT),
         Kind("copy.due", "An alert is deleted here: destroy the copy that your system has, and say so.", _INBOX),
         Kind("receipt.received", "A recipient has stored an alert sent from here.", _SENT),

@@ -89,6 +89,7 @@ TABLE: Final[Mapping[str, Declared]] = {
     "bridge_outbox_oldest_seconds": Declared("gauge", "Age of the oldest message that nobody has taken."),
     "bridge_inbox_waiting": Declared("gauge", "Received alerts that nobody here has acknowledged."),
     "bridge_inbox_overdue": Declared("gauge", "Received alerts that nobody took within their target time."),
+    "bridge_inbox_to_review": Declared("gauge", "Received alerts to be looked at again: half of their time is over."),
     "bridge_partners": Declared("gauge", "Partners, by state.", ("state",)),
     "bridge_job_failures_total": Declared("counter", "Background jobs that ended in an error.", ("job",)),
     "bridge_unread_expiring": Declared(

@@ -23,6 +23,12 @@ MISTAKEN = "MISTAKEN"
 MISROUTED = "MISROUTED"
 """The class by which a receiver keeps what was not for it."""
 
+REVIEWED = "UNADOPTED"
+"""The class of which somebody looks again, when half of its time is over, whether it is still needed."""
+
+LONG = timedelta(days=28)
+"""What is kept for no longer than this is not looked at again: the warnings before its end come soon enough."""
+
 Classes = Mapping[str, RetentionClass]
 
 

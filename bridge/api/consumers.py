@@ -41,6 +41,7 @@ from bridge.nodes.follow import Follow
 from bridge.nodes.lease import LONGEST, SECONDS, Lease
 from bridge.nodes.match import Match
 from bridge.nodes.meter import Meter
+from bridge.nodes.review import Review
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.receipts import STATUSES
@@ -139,6 +140,12 @@ class Close(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Code
 
 
+class Reviewed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether an alert is still needed, half of whose time is over; what is not is deleted at the end of the day."""
+
+    needed: bool
+
+
 class QuestionAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to ask the sender of an alert."""
 
@@ -205,6 +212,7 @@ class Consumers:
         node_id: str,
         submit: Submit,
         withdraw: Withdraw,
+        review: Review,
         ask: Ask,
         address: Address,
         follow: Follow,
@@ -221,6 +229,7 @@ class Consumers:
         self._node_id = node_id
         self._submit = submit
         self._withdraw = withdraw
+        self._review = review
         self._ask = ask
         self._address = address
         self._follow = follow
@@ -464,6 +473,20 @@ class Consumers:
             area = found.code
         ref = await self._inbox_ref(request, actor)
         return _entry(await self._acknowledge.not_ours(ref, area, actor.name, version))
+
+    @route(
+        "POST", "/v1/inbox/{ref}/review", needs="alerts:act", summary="Say whether an alert is still needed", body=Reviewed,
+        headers=("If-Match",), answers=_ENTRY, problems=_STEP,
+    )  # fmt: skip
+    async def review(self, request: web.Request, actor: Actor) -> web.StreamResponse:
+        """Asked for once, when half of the time of soft information is over: `review` of the entry, event `alert.review`.
+
+        What is still needed is kept until its day; what is not is deleted at the end of today. Safe to repeat.
+        """
+        step = await told(request, Reviewed)
+        version = if_match(request)
+        ref = await self._inbox_ref(request, actor)
+        return _entry(await self._review.say(ref, actor.name, version, needed=step.needed))
 
     @route(
         "POST", "/v1/inbox/{ref}/questions", needs="alerts:act", summary="Ask the sender of an alert",

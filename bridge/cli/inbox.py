@@ -104,6 +104,17 @@ def not_ours(state: State, reference: str, area: str | None) -> None:
 
 @inbox.command()
 @click.argument("reference", metavar="REF")
+@click.option("--needed/--not-needed", required=True, help="Keep it until its day, or delete it at the end of today.")
+@pass_state
+def review(state: State, reference: str, needed: bool) -> None:
+    """Say whether an alert is still needed, half of whose time is over. `bridge inbox list` marks these."""
+    answer = state.node().post(_act(reference, "review"), json={"needed": needed})
+    told = "is kept until its day." if needed else "is deleted at the end of today."
+    state.show(answer, lambda: screen.out(f"{screen.text_of(_reference(answer, reference))} {told}"))
+
+
+@inbox.command()
+@click.argument("reference", metavar="REF")
 @click.argument("file", metavar="FILE", default="-")
 @pass_state
 def ask(state: State, reference: str, file: str) -> None:
@@ -283,6 +294,7 @@ def _mind(alert: dict[str, Any]) -> str:
         "REPLACED by a corrected alert" if alert.get("superseded_by") else "",
         "corrects another" if alert.get("corrects") else "",
         "legal hold" if alert.get("held") else "",
+        "STILL NEEDED? Half of its time is over" if alert.get("review") else "",
     ]
     if alert.get("unread_ending"):
         told.append(f"NOT READ, {_days(int(left or 0))}")

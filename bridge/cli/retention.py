@@ -194,6 +194,8 @@ def _tell(state: State, answer: dict[str, Any]) -> None:
         screen.table(heads, rows)
     else:
         screen.out("Nothing is kept.")
+    if answer.get("to_review"):
+        screen.out(f"To be looked at again: {_alerts(answer['to_review'])}, half of whose time is over. See `bridge inbox list`.")
     if answer.get("unread_ending"):
         screen.out()
         screen.out(f"NOT READ: {_alerts(answer['unread_ending'])} will be deleted within 14 days without anybody having opened them.")

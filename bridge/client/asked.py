@@ -310,6 +310,11 @@ def not_ours(ref: str, area: str | None, version: int | None) -> Ask[answers.Ent
     return _post("/v1/inbox/{ref}/not-ours", answers.Entry, body, headers=_match(version), ref=ref)
 
 
+def review(ref: str, needed: bool, version: int | None) -> Ask[answers.Entry]:
+    """Looked at again."""
+    return _post("/v1/inbox/{ref}/review", answers.Entry, {"needed": needed}, headers=_match(version), ref=ref)
+
+
 def question(ref: str, text: str) -> Ask[Remark]:
     """Ask the sender."""
     return _post("/v1/inbox/{ref}/questions", Remark, {"text": text}, ref=ref)

@@ -237,6 +237,10 @@ class AsyncBridge:
         """The home area is another, this one if it is known (GSS code)."""
         return await self.ask(asked.not_ours(ref, area, version))
 
+    async def review(self, ref: str, *, needed: bool, version: int | None = None) -> answers.Entry:
+        """Half of its time is over (event `alert.review`): is it still needed? If not, it is deleted at the end of today."""
+        return await self.ask(asked.review(ref, needed, version))
+
     # Questions
 
     async def ask_sender(self, ref: str, text: str) -> Remark:

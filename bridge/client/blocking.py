@@ -298,6 +298,10 @@ class Bridge:
         """The home area is another, this one if it is known (GSS code)."""
         return self.ask(asked.not_ours(ref, area, version))
 
+    def review(self, ref: str, *, needed: bool, version: int | None = None) -> answers.Entry:
+        """Half of its time is over (event `alert.review`): is it still needed? If not, it is deleted at the end of today."""
+        return self.ask(asked.review(ref, needed, version))
+
     # Questions
 
     def ask_sender(self, ref: str, text: str) -> Remark:

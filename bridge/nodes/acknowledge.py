@@ -464,6 +464,7 @@ class Acknowledge:
             unread_ending=left is not None and left < max(WARNINGS) and item.state in UNREAD,
             unanswered=unanswered,
             due=None if item.due_at is None else moment(item.due_at),
+            review=item.review_asked_at is not None and item.reviewed_at is None and item.purged_at is None,
         )
 
     def _whole(

@@ -94,6 +94,7 @@ from bridge.nodes.recall import Recall
 from bridge.nodes.receive import Receive
 from bridge.nodes.remember import Remember
 from bridge.nodes.retain import Retain
+from bridge.nodes.review import Review
 from bridge.nodes.rotate import Profile, Rotate
 from bridge.nodes.sign_in import SignIn, account_key
 from bridge.nodes.submit import Submit
@@ -411,6 +412,14 @@ class Node:
         self.match = Match(
             database=database, contents=contents, node_id=settings.node.id, viewed=views.record, clock=clock
         )
+        self.review = Review(
+            database=database,
+            entries=self.acknowledge.entries,
+            end=self.retain.end_today,
+            sure=self._sure,
+            clock=clock,
+            metrics=metrics,
+        )
         self.follow = Follow(
             database=database,
             contents=contents,
@@ -627,6 +636,7 @@ class Node:
             Job("ring", 1.0, self._ring),
             Job("escalate", 30.0, self.triage.escalate),
             Job("trace", 1.0, self.match.work),
+            Job("ask-again", 60.0, self.review.ask),
             Job("note-calls", 5.0, self.meter.flush),
             Job("measure", 10.0, self._measure),
             Job("sign-log", 2.0, self.checkpoint.work),
@@ -918,6 +928,7 @@ class Node:
                 node_id=self.settings.node.id,
                 submit=self.submit,
                 withdraw=self.withdraw,
+                review=self.review,
                 ask=self.ask,
                 address=self.address,
                 follow=self.follow,
@@ -1013,6 +1024,7 @@ class Node:
                 ask=self.ask,
                 triage=self.triage,
                 match=self.match,
+                review=self.review,
                 acknowledge=self.acknowledge,
                 export=self.export,
                 subscribe=self.subscribe,
@@ -1110,6 +1122,7 @@ class Node:
             "version": bridge.__version__,
             "started": self._started_at,
             "inbox": await inbox.counts(self.database),
+            "to_review": await self.review.waiting(()),
             "waiting": sum(count for count, _ in waiting.values()),
             "oldest_waiting_seconds": max((now - since for _, since in waiting.values()), default=0) // 1000,
             "partners": {p.node_id: p.state for p in self.book.partners()},

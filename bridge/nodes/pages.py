@@ -24,6 +24,7 @@ from bridge.nodes.meter import Meter
 from bridge.nodes.publish import Publish
 from bridge.nodes.recall import Recall
 from bridge.nodes.retain import Retain
+from bridge.nodes.review import Review
 from bridge.nodes.sign_in import SignIn, Visitor
 from bridge.nodes.submit import Submit
 from bridge.nodes.subscribe import Subscribe
@@ -75,6 +76,7 @@ class Parts:
     ask: Ask
     triage: Triage
     match: Match
+    review: Review
     acknowledge: Acknowledge
     export: Export
     subscribe: Subscribe
@@ -102,6 +104,7 @@ def rooms(parts: Parts) -> list[object]:
     desk = Desk(
         triage=parts.triage,
         match=parts.match,
+        review=parts.review,
         acknowledge=parts.acknowledge,
         ask=parts.ask,
         export=parts.export,

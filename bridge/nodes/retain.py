@@ -540,6 +540,15 @@ class Retain:
             tx, RECEIVED, item.seq, item.message_id.hex(), item.alert_id, item.bucket_day, item.wrapped_key, day, same=True
         )
 
+    async def end_today(self, tx: Transaction, item: inbox.Item) -> None:
+        """Keep a received alert no longer than today; inside a unit that has counted up its version."""
+        if item.wrapped_key is None or retention.is_held(item.bucket_day):
+            return
+        day = min(self._now().astimezone(UTC).date(), date.fromisoformat(item.bucket_day))
+        await self._move(
+            tx, RECEIVED, item.seq, item.message_id.hex(), item.alert_id, item.bucket_day, item.wrapped_key, day, same=True
+        )
+
     async def answered(self, tx: Transaction, changes: Iterable[settlement.Change]) -> None:
         """Keep a sent alert for no longer than those who have it: when all of them have settled it elsewhere, by its class."""
         # Most of what is answered is that an alert came in or was read, which ends nothing: that costs no query.
@@ -634,6 +643,7 @@ class Retain:
             "classes": await retention.preview(self._db, millis(now), HELD_UNTIL, ends),
             "soon_days": SOON,
             "unread_ending": await retention.unread(self._db, millis(now), millis(now + max(WARNINGS) * DAY)),
+            "to_review": await inbox.count_review(self._db, ()),
             "overdue": await retention.overdue(self._db, millis(now - LATE)),
             "holds": [self._shown(each) for each in await retention.holds(self._db)],
             "kept_by_class": {

@@ -39,8 +39,11 @@ log = structlog.get_logger()
 NEW = (Status.RECEIVED, Status.COLLECTED, Status.OPENED)
 WORKING = (Status.TAKEN,)
 OVER = (Status.CLOSED, Status.NOT_OURS, Status.EXPIRED_UNREAD, Status.PURGED)
-TABS: dict[str, tuple[Status, ...]] = {"new": NEW, "working": WORKING, "closed": OVER}
-"""The states behind each part of the list."""
+REVIEW = "review"
+TABS: dict[str, tuple[Status, ...]] = {
+    "new": NEW, "working": WORKING, REVIEW: (*NEW, *WORKING, Status.CLOSED), "closed": OVER
+}  # fmt: skip
+"""The states behind each part of the list; of what is to be looked at again, those that it may have."""
 
 MOST_SEARCHED = 2_000
 """How many alerts one search opens at most, the newest first."""
@@ -155,7 +158,9 @@ class Triage:
         """
         sought = Sought(TABS[tab], tuple(teams), partner, urgent)
         place = _place(after)
-        if tab == "closed":
+        if tab == REVIEW:
+            rows = await inbox.to_review(self._db, sought, place[1] if place else 0, limit + 1)
+        elif tab == "closed":
             rows = await inbox.ended(self._db, sought, place[1] if place else None, limit + 1)
         else:
             rows = await inbox.waiting(self._db, sought, place, limit + 1)
@@ -164,12 +169,13 @@ class Triage:
         return Listed(tuple(await self._entries(rows)), f"{rows[-1].urgent}-{rows[-1].seq}" if more else None)
 
     async def counts(self, teams: Sequence[str]) -> dict[str, int]:
-        """How many are new, are worked on, and are new and overdue."""
+        """How many are new, are worked on, are new and overdue, and are to be looked at again."""
         found = await inbox.tally(self._db, Sought((*NEW, *WORKING), tuple(teams)), millis(self._clock.now()))
         return {
             "new": sum(found[state][0] for state in NEW if state in found),
             "working": sum(found[state][0] for state in WORKING if state in found),
             "late": sum(found[state][1] for state in NEW if state in found),
+            REVIEW: await inbox.count_review(self._db, teams),
         }
 
     async def newer(self, teams: Sequence[str], after: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bridge.retention import REVIEWED
 from bridge.storage import counters, seen
 from bridge.storage.database import Database, Parameters, Row, Transaction
 
@@ -40,6 +41,8 @@ class Item(NamedTuple):
     urgent: int = 0
     due_at: int | None = None
     late_at: int | None = None
+    review_asked_at: int | None = None
+    reviewed_at: int | None = None
 
 
 class Arrival(NamedTuple):
@@ -276,6 +279,53 @@ async def late(db: Database | Transaction, now: int, limit: int) -> list[Item]:
 async def mark_late(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
     """(now, seq): its target has been looked at."""
     await tx.executemany("update inbox set late_at = ? where seq = ?", list(rows))
+
+
+_TO_REVIEW = "review_asked_at is not null and reviewed_at is null and purged_at is null"
+
+
+async def half_over(tx: Transaction, now: int, longer_than: int, limit: int) -> list[Item]:
+    """What had half of its time by `now` (ms), is kept for longer than so many ms, and was not asked about; the longest
+    ago first. What is held, withdrawn or not ours is left out."""
+    rows = await tx.fetch(
+        f"select {_ITEM} from inbox where purged_at is null and review_asked_at is null and retention = ?"
+        " and received_at + retain_until <= ? and retain_until > ? and retain_until - received_at > ?"
+        " and withdrawn_at is null and state <> 'not_ours' order by received_at + retain_until limit ?",
+        (REVIEWED, 2 * now, now, longer_than, limit),
+    )
+    return [Item(*row) for row in rows]
+
+
+async def mark_review(tx: Transaction, rows: Iterable[tuple[int, int]]) -> None:
+    """(now, seq): the team has been asked to look at it again."""
+    await tx.executemany("update inbox set review_asked_at = ?, version = version + 1 where seq = ?", list(rows))
+
+
+async def to_review(db: Database | Transaction, sought: Sought, after: int, limit: int) -> list[Item]:
+    """What somebody is asked to look at again, in the order in which it came: at most `limit` numbered above `after`."""
+    more, values = sought.clause()
+    rows = await db.fetch(
+        f"select {_ITEM} from inbox where {_TO_REVIEW} and seq > ?{more} order by seq limit ?", (after, *values, limit)
+    )
+    return [Item(*row) for row in rows]
+
+
+async def count_review(db: Database | Transaction, teams: Sequence[str]) -> int:
+    """How many :func:`to_review` has in all for these teams, or for any."""
+    more, values = _came_for(teams)
+    row = await db.fetch_one(f"select count(*) from inbox where {_TO_REVIEW} and seq > 0{more}", values)
+    return int(row[0]) if row else 0
+
+
+async def review(tx: Transaction, seq: int, version: int, at: int) -> bool:
+    """Somebody has looked again, if it is still at `version`; False when somebody was faster."""
+    return (
+        await tx.execute(
+            "update inbox set reviewed_at = ?, version = version + 1 where seq = ? and version = ? and reviewed_at is null",
+            (at, seq, version),
+        )
+        == 1
+    )
 
 
 async def reassign(tx: Transaction, seq: int, version: int, actor: str) -> bool:

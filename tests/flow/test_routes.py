@@ -52,6 +52,7 @@ ROUTES = {
     ("POST", "/v1/inbox/{ref}/not-ours"): "alerts:act",
     ("POST", "/v1/inbox/{ref}/open"): "alerts:act",
     ("POST", "/v1/inbox/{ref}/take"): "alerts:act",
+    ("POST", "/v1/inbox/{ref}/review"): "alerts:act",
     ("GET", "/openapi.json"): None,
     ("GET", "/docs"): None,
     ("GET", "/docs/assets/{name}"): None,

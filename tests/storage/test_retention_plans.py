@@ -105,6 +105,9 @@ QUESTIONS: dict[str, Ask] = {
     "late": lambda db: inbox.late(db, NOW, 100),
     "newest": lambda db: inbox.newest(db, ("MASH",), 100),
     "between": lambda db: inbox.between(db, ("MASH",), 10, 100, 50),
+    "half over": lambda db: inbox.half_over(db, NOW, 28 * DAY, 200),
+    "count to review": lambda db: inbox.count_review(db, ()),
+    "to review": lambda db: inbox.to_review(db, inbox.Sought((), ("MASH",)), 10, 50),
     "inbox of": lambda db: retention.inbox_of(db, "i1", "partner"),
 }
 FROM_THE_INDEX_ALONE: dict[str, Ask] = {

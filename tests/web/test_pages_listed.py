@@ -90,6 +90,7 @@ GET  /inbox/{ref}/close                receive
 POST /inbox/{ref}/close                receive
 GET  /inbox/{ref}/keep                 receive
 POST /inbox/{ref}/keep                 receive
+POST /inbox/{ref}/review               receive
 POST /inbox/{ref}/let-go               receive
 GET  /search                           lead
 POST /search                           lead

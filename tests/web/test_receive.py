@@ -91,7 +91,7 @@ async def test_a_team_sees_what_came_for_it_and_nothing_else_by_any_address(stre
     for path in ("", "/ask", "/pass-on", "/close", "/keep", "/print", "/download", "/live?seen=x"):
         assert (await csp.get(f"/inbox/{ref}{path}")).status == 404, path
     await csp.get("/inbox")
-    for path in ("/take", "/take-over", "/ask", "/pass-on", "/close", "/keep", "/let-go", "/print", "/download"):
+    for path in ("/take", "/take-over", "/ask", "/pass-on", "/close", "/review", "/keep", "/let-go", "/print", "/download"):
         assert (await csp.post(f"/inbox/{ref}{path}", {}, csrf=csrf_of(csp))).status == 404, path
     assert (await mash.get(f"/inbox/{ref.lower().replace('-', '')}")).status == 200
 
@@ -270,6 +270,26 @@ async def test_two_people_keep_an_alert_longer_one_of_them_a_lead_and_two_end_it
 
 
 # ── Copies ──
+
+
+async def test_at_half_its_time_somebody_says_whether_an_alert_is_still_needed(street: Street) -> None:
+    bo = await receiver(street, name="Bo Box")
+    kept, ended = await arrived(street), await arrived(street)
+    database = street.hub.node.database
+    assert "Half of its time is over" not in (await bo.get(f"/inbox/{kept}")).words
+    async with database.transaction() as tx:
+        await tx.execute("update inbox set review_asked_at = 1 where reference in (?, ?)", (kept, ended))
+    listed = await bo.get("/inbox?tab=review")
+    assert kept in listed.words and ended in listed.words and "Still needed? (2)" in listed.words
+    for ref, needed, said in ((kept, "yes", "It is kept until its day."), (ended, "no", "It is deleted at the end of today.")):
+        seen = await bo.get(f"/inbox/{ref}")
+        assert "Half of its time is over" in seen.words
+        assert (await bo.post(f"/inbox/{ref}/review", {"needed": "perhaps", "version": version_of(seen)})).url == f"/inbox/{ref}"
+        done = await bo.post(f"/inbox/{ref}/review", {"needed": needed, "version": version_of(seen)}, csrf=csrf_of(bo))
+        assert said in done.words
+    assert [outcome for _, outcome in await recorded(street, "inbox:reviewed")][:2] == ["not-needed", "needed"]
+    assert "Nothing is to be looked at again" in (await bo.get("/inbox?tab=review")).words
+    assert "Half of its time is over" not in (await bo.get(f"/inbox/{ended}")).words
 
 
 async def test_paper_says_what_binds_it_and_is_in_the_register(street: Street) -> None:

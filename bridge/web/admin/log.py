@@ -68,6 +68,8 @@ DEEDS = {
     "inbox:told-apart": "said that an alert is not about the person of an earlier one",
     "inbox:overdue": "noticed that nobody has taken an alert in time",
     "inbox:expiring": "noticed that an alert is deleted soon",
+    "inbox:review-asked": "asked whether an alert is still needed",
+    "inbox:reviewed": "said whether an alert is still needed",
     "inbox:not_ours": "said that an alert is not for this area",
     "inbox:deleted": "deleted a received alert whose time was over",
     "copy:made": "made a copy on paper or in a file",

@@ -110,6 +110,8 @@ class Overview:
             {"number": f"{len(away)}", "text": _("active partners that did not answer lately"), "bad": bool(away),
              "more": _("of %(number)s", number=len(active)), "href": "/admin/partners" if away else ""},
             {"number": f"{inbox.get('taken', 0):,}", "text": _("being worked on"), "bad": False, "more": ""},
+            {"number": f"{status['to_review']:,}", "text": _("to be looked at again"), "bad": False,
+             "more": _("half of their time is over") if status["to_review"] else ""},
             *self._backups(status["backups"], now),
         ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from bridge.nodes.ask import Ask
 from bridge.nodes.export import Export
 from bridge.nodes.match import Match
 from bridge.nodes.retain import Retain
+from bridge.nodes.review import Review
 from bridge.nodes.sign_in import SignIn
 from bridge.nodes.triage import NEW, Located, Triage
 from bridge.receipts import STATUSES, Status
@@ -38,6 +39,7 @@ class Desk:
     ask: Ask
     export: Export
     retain: Retain
+    review: Review
     sign_in: SignIn
     live: Live
     places: Callable[[], Places]
@@ -116,6 +118,8 @@ def minds(entry: Entry) -> list[tuple[str, str]]:
         found.append((_("Kept longer"), "purple"))
     if entry.status == "exercise":
         found.append((_("Practice"), "pink"))
+    if entry.review:
+        found.append((_("Still needed?"), "yellow"))
     if entry.unread_ending:
         found.append((_("Deleted soon"), "orange"))
     return found

@@ -144,6 +144,23 @@ class Steps:
         visit.flash(_("It is closed. The sender sees the outcome."))
         return Redirect("/inbox?tab=working")
 
+    # Looking at it again
+
+    @page("POST", "/inbox/{ref}/review", needs=May.RECEIVE, summary="Say whether an alert is still needed at half its time")
+    async def review(self, visit: Visit) -> Answer:
+        """What is not needed is deleted at the end of the day."""
+        form = await visit.form("needed", "version")
+        item = await self._desk.found(visit)
+        needed = form.choice("needed", ("yes", "no"), _("Select whether it is still needed")) == "yes"
+        if form.errors:
+            return Redirect(f"/inbox/{item.reference}")
+        try:
+            await self._desk.review.say(item.alert_id, visit.actor, version_of(form), needed=needed)
+        except Rejected as error:
+            return self._refused(visit, item, error)
+        visit.flash(_("It is kept until its day.") if needed else _("It is deleted at the end of today."))
+        return Redirect("/inbox?tab=review")
+
     # Keeping it longer
 
     @page("GET", "/inbox/{ref}/keep", needs=May.RECEIVE, summary="Keeping an alert longer, and who has asked for it")
