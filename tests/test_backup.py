@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import shutil
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -19,11 +20,12 @@ from bridge.config import Node as NodeSection
 from bridge.config import Settings
 from bridge.crypto import archive
 from bridge.errors import BridgeError, Malformed, Misconfigured, Rejected
-from bridge.nodes import backup
+from bridge.nodes import aside, backup
 from bridge.nodes.app import Node
 from bridge.nodes.backup import read_header, unpack
 from bridge.nodes.create import make
 from bridge.nodes.restore import restore
+from bridge.storage.contents import Contents
 from bridge.storage.sent import Alert
 from bridge.storage.sent import alert as alert_row
 
@@ -243,6 +245,82 @@ async def test_a_restored_backup_from_before_the_end_of_its_time_shows_nothing_o
     finally:
         await back.close()
     assert seen(directory, place, tmp_path / "opened") == []
+
+
+async def test_what_a_restore_put_aside_goes_on_time_and_shows_nothing_meanwhile(
+    node: Node, clock: Clock, place: Path, secret: Path, tmp_path: Path
+) -> None:
+    until = (START.date() + timedelta(days=2)).isoformat()
+    await node.submit.send(alert(retention={"class": "UNADOPTED", "until": until}), "operator")
+    await node.backup.make(place / "early", secret, ["data", "keystore"], "operator", nobody)
+    directory = node.directory
+    await node.close()
+    (directory / "keystore.db").write_bytes(b"damaged, with keys in it")
+    await restore(directory, place / "early.data", place / "early.keystore", secret, clock=clock, progress=nobody)
+    kept = {each.name for each in directory.glob("*.before*")}
+    assert {"data.db.before", "keystore.db.before"} <= kept
+    assert aside.end(directory, clock.now()) == 0
+    clock.on(days=1)
+    assert aside.end(directory, clock.now()) >= 1
+    assert {each.name for each in directory.glob("*.before*")} == {each for each in kept if each.startswith("data")}
+    for _ in range(4 * 24):
+        clock.on(hours=1)
+    back = await again(directory, clock)
+    await back.retain.release_brake("A. Osei")
+    await back.retain.run()
+    assert (directory / "data.db.before").exists()
+    opened = tmp_path / "opened"
+    opened.mkdir(mode=0o700)
+    await back.close()
+    for name in ("data.db.before", "data.db.before-wal"):
+        if (directory / name).exists():
+            shutil.copy(directory / name, opened / name.replace(".before", ""))
+    shutil.copy(directory / "keystore.db", opened / "keystore.db")
+    for name in ("node.key", "node.toml"):
+        shutil.copy(directory / name, opened / name)
+    early = await again(opened, clock)
+    row = (await early.database.fetch("select id, bucket_day, wrapped_key, content from alerts"))[0]
+    assert row[3] is not None, "the content is there, and nothing opens it"
+    with pytest.raises(Rejected):
+        Contents(early.keystore).open(*row)
+    await early.close()
+    assert seen(directory, opened) == []
+    clock.on(days=3)
+    aside.end(directory, clock.now())
+    assert not list(directory.glob("*.before*"))
+
+
+async def test_a_restore_that_was_stopped_half_way_never_costs_the_database_in_its_place(node: Node, clock: Clock) -> None:
+    directory = node.directory
+    await node.close()
+    before = (directory / "data.db").read_bytes()
+    aside.put(directory / "data.db", clock.now())
+    clock.on(days=9)
+    assert aside.end(directory, clock.now()) >= 1
+    assert not (directory / "data.db.before").exists()
+    assert (directory / "data.db").read_bytes() == before
+
+
+async def test_what_a_killed_backup_or_restore_left_is_gone_before_it_can_be_taken_for_anything(
+    node: Node, clock: Clock, place: Path, secret: Path
+) -> None:
+    sent = await node.submit.send(alert(), "operator")
+    await node.backup.make(place / "kent", secret, ["data"], "operator", nobody)
+    directory = node.directory
+    await node.close()
+    for name in ("restore-0011", "backup-0011"):
+        (directory / "run" / name).mkdir(mode=0o700)
+        (directory / "run" / name / "data.db").write_bytes(b"of another restore")
+    await restore(directory, place / "kent.data", None, secret, clock=clock, progress=nobody)
+    assert [each.name for each in (directory / "run").glob("*-*")] == []
+    back = await again(directory, clock)
+    try:
+        assert (await back.follow.show(sent.id)).alert is not None
+        (directory / "run" / "backup-0022").mkdir(mode=0o700)
+        await back.start()
+        assert not (directory / "run" / "backup-0022").exists()
+    finally:
+        await back.close()
 
 
 @pytest.mark.parametrize("way", ["withdrawn", "shortened"])

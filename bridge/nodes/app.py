@@ -64,7 +64,7 @@ from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.mapping.shelf import FOLDER as PROFILES
 from bridge.mapping.shelf import Shelf
 from bridge.metrics import Metrics
-from bridge.nodes import pages
+from bridge.nodes import aside, lock, pages
 from bridge.nodes.acknowledge import Acknowledge, Received
 from bridge.nodes.address import Address, Places
 from bridge.nodes.admit import Actor, Admit
@@ -594,6 +594,7 @@ class Node:
     async def start(self) -> None:
         """Begin to work: lanes, jobs, a HELLO to every partner."""
         self._running = True
+        aside.clear(self.directory / lock.RUN)
         await self.deliver.start()
         self.publish.start()
         if self.notify is not None:
@@ -687,6 +688,7 @@ class Node:
             await leases.forget(tx, 10_000)
         await self.retain.forget()
         await self.administrators.forget(self.database)
+        await asyncio.to_thread(aside.end, self.directory, self.clock.now())
         await self.meter.forget()
         await self.sign_in.forget()
 

@@ -20,14 +20,13 @@ from bridge import files, logs
 from bridge.clock import Clock
 from bridge.config import Settings
 from bridge.errors import Misconfigured, Rejected
+from bridge.nodes import aside
 from bridge.nodes.app import KEYSTORE, Node
 from bridge.nodes.backup import Header, Progress, read_header, unpack
 from bridge.nodes.lock import RUN, locked
 from bridge.storage import restoring
 
 DATA = "data.db"
-_ASIDE = ".before"
-_JOURNALS = ("-journal", "-wal", "-shm")
 
 
 async def restore(
@@ -137,13 +136,15 @@ async def _into(
         )
     if data is not None and settings.database.url != f"sqlite:{DATA}":
         raise Misconfigured("This node's database is not data.db.", "Restore it with its engine's own tools.")
+    # What a restore that was killed left there would be given a place with this one's.
+    aside.clear(directory / RUN)
     facts = await _settled(directory / RUN, data, keystore, passphrase_file, now, progress)
     if data is not None:
         await restoring.carry_over(directory / DATA, directory / KEYSTORE, now=now, version=bridge.__version__)
     for folder in list((directory / RUN).glob("restore-*")):
         for name in (KEYSTORE, DATA):  # the keys first: without them the data is noise, and never the other way
             if (folder / name).exists():
-                _replace(folder / name, directory / name)
+                _replace(folder / name, directory / name, now)
         key = folder / Path(settings.keys.key_file).name
         if key.exists() and not settings.keys.passphrase_file and not (directory / settings.keys.key_file).exists():
             key.rename(directory / settings.keys.key_file)
@@ -152,16 +153,9 @@ async def _into(
     return facts
 
 
-def _replace(fresh: Path, final: Path) -> None:
-    """Give a database its place; the one that was there stays aside, journals and all."""
-    aside = final.with_name(final.name + _ASIDE)
-    for ending in ("", *_JOURNALS):
-        old, kept = final.with_name(final.name + ending), aside.with_name(aside.name + ending)
-        kept.unlink(missing_ok=True)
-        if old.exists() and ending:
-            old.rename(kept)
-        elif old.exists():
-            os.link(old, kept)
+def _replace(fresh: Path, final: Path, now: datetime) -> None:
+    """Give a database its place; the one that was there stays aside, journals and all, for its time."""
+    aside.put(final, now)
     # If we stop here, the old database has its place still, and a copy aside.
     fresh.replace(final)
     files.sync_names(final.parent)
