@@ -8,8 +8,10 @@ from house import ESSEX, House, Quarry, Someone, opened, settings_of, words_of
 
 import bridge
 from bridge.config import Listen
+from bridge.nodes import transport
 from bridge.nodes.app import Node
 from bridge.receipts import STATUSES
+from bridge.web.admin.connections import REASONS
 from bridge.web.admin.log import KINDS, deed
 
 
@@ -182,6 +184,13 @@ def test_everything_that_is_recorded_is_told_in_words() -> None:
     acts = known | told | {f"message:{each}" for each in STATUSES} | {"copy:destroyed", "copy:adopted"}
     assert len(known) > 50
     assert {each for each in acts if deed(each) == each or each.partition(":")[0] not in KINDS} == set()
+
+
+def test_why_nothing_was_delivered_is_told_in_words() -> None:
+    source = Path(transport.__file__).read_text("utf-8")
+    codes = set(re.findall(r'Unavailable\(\s*"([a-z-]+)"', source)) | {"refused", "no-key", "gone", "by-hand", "switched-off", "endpoint-failing"}
+    assert len(codes) > 10
+    assert {code for code in codes if code not in REASONS} == set()
 
 
 async def test_an_account_page_says_whose_sessions_its_button_ends(house: House) -> None:

@@ -135,6 +135,16 @@ async def test_a_system_gets_new_keys_and_is_removed_after_a_tick(house: House, 
     assert (await con.get(page)).status == 404
 
 
+async def test_a_system_that_does_not_take_it_is_not_said_to_work(house: House, system: System) -> None:
+    con = await house.someone("integration")
+    page, _secret = await added(con, system)
+    system.status = 503
+    await happened(house, page.rpartition("/")[2])
+    seen = await con.get(page)
+    assert "Not accepted at present" in seen.words
+    assert "It answered 503." in seen.words
+
+
 async def test_whole_alerts_cannot_be_asked_for_by_who_may_not_read_them(house: House, system: System) -> None:
     con = await house.someone("integration")
     await con.get("/admin/webhooks/new")

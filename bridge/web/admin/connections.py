@@ -24,6 +24,9 @@ MOST = 5_000
 STATES = {"on": ("Works", "green"), "failing": ("Failing", "red"), "off": ("Switched off", "grey")}
 """What the state of an endpoint is called, and its colour."""
 
+STRUGGLING = ("Not accepted at present", "orange")
+"""The same of one that is on, and refused or did not answer when it was last tried."""
+
 FATES = {"waiting": ("Waiting", "yellow"), "done": ("Delivered", "green"), "dead": ("Given up", "red")}
 """What became of one event at an endpoint, and its colour."""
 
@@ -34,6 +37,13 @@ REASONS = {
     "switched-off": "The endpoint was switched off.",
     "refused": "It did not accept it.",
     "no-key": "This node has no key for it: give it new keys.",
+    "no-such-name": "The name in its address is not known: look whether it is written rightly.",
+    "address-refused": "This node may not send to its address: see [webhooks] in the settings.",
+    "unreachable": "It cannot be reached.",
+    "tls": "The line to it cannot be protected: look at its certificate.",
+    "timeout": "It did not answer in time.",
+    "broken": "It broke off in the middle.",
+    "answer-too-large": "It answered far more than is read.",
 }
 """Why something was not delivered; other codes are said in the words of the one table of errors."""
 
@@ -220,7 +230,7 @@ def _answer(tried: Tried) -> str:
 
 
 def _row(endpoint: Endpoint) -> dict[str, Any]:
-    word, colour = STATES[endpoint.state]
+    word, colour = STRUGGLING if endpoint.state == "on" and endpoint.failures else STATES[endpoint.state]
     return {
         "id": endpoint.id, "label": endpoint.label, "url": endpoint.url, "state": _(word), "colour": colour,
         "reason": _why(endpoint.reason), "waiting": endpoint.waiting, "dead": endpoint.dead,
