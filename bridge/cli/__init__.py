@@ -78,7 +78,15 @@ class Bridge(Group):
 @click.group(cls=Bridge, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="bridge", message="%(prog)s %(version)s")
 def bridge() -> None:
-    """Carry safeguarding alerts to the area that a person is from, and bring signed receipts back."""
+    """Carry safeguarding alerts to the area that a person is from, and bring signed receipts back.
+
+    \b
+    Exit status:  0  ok
+                  1  failed
+                  2  wrong use, or refuses to start
+                  3  refused by a partner or a policy
+                  4  not reachable: the same may work later
+    """
 
 
 def main() -> None:

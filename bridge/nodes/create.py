@@ -41,14 +41,14 @@ def create(directory: Path, settings: Settings, passphrase: bytes | None) -> Cre
         made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         made.chmod(0o700)  # whatever the caller's umask took away
     except OSError:
-        raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
+        raise Misconfigured("The directory cannot be written.", "Is the disk full, or is it another's? Choose another with --dir.") from None
     before = os.umask(0o077)
     try:
         created = asyncio.run(make(made, settings, passphrase, SystemClock()))
         # If we stop before here, only a hidden directory is left behind; after it, the node is whole.
         made.rename(directory)
     except OSError:
-        raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
+        raise Misconfigured("The directory cannot be written.", "Is the disk full, or is it another's? Choose another with --dir.") from None
     finally:
         os.umask(before)
         shutil.rmtree(made, ignore_errors=True)

@@ -87,7 +87,7 @@ async def _anew(
         directory.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     except OSError:
-        raise Misconfigured("The directory cannot be written.", "Choose another with --dir.") from None
+        raise Misconfigured("The directory cannot be written.", "Is the disk full, or is it another's? Choose another with --dir.") from None
     try:
         (made / RUN).mkdir(mode=0o700)
         (made / "exports").mkdir(mode=0o700)
