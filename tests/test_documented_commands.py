@@ -30,7 +30,7 @@ def wrong(arguments: list[str], *, whole: bool) -> str | None:
         return None
     except click.UsageError as error:
         return error.format_message()
-    known = {option for each in command.params for option in each.opts} | {"--help", "-h", "--version"}
+    known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)} | {"--help", "-h", "--version"}
     unknown = [each for each in rest if each.startswith("--") and each.partition("=")[0] not in known]
     return f"no such option: {unknown}" if unknown else None
 
