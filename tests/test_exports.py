@@ -329,12 +329,35 @@ async def test_formats_say_whether_they_are_ready(at: Desk) -> None:
     }
 
 
+async def test_an_evidence_file_of_a_sent_alert_is_a_copy_until_the_alert_is_deleted(at: Desk) -> None:
+    token = await at.token()
+    alert = {**alert_of("01"), "recipients": [{"function": "MASH", "area": "E09000008"}]}
+    status, sent, _ = await at.ask("POST", "/v1/alerts", token, json=alert)
+    assert status == 202
+    for ref in (sent["id"], sent["reference"]):
+        status, _, _ = await at.ask("GET", f"/v1/evidence/{ref}?side=sent", token)
+        assert status == 200
+    made = await register(at, token, f"?ref={sent['reference']}")
+    assert [(each["alert"], each["format"], each["state"]) for each in made] == [(sent["id"], "evidence", "kept")] * 2
+    at.clock.move(seconds=1)
+    async with at.node.database.transaction() as tx:
+        await at.node.retain._let_go(tx, [sent["id"]], millis(at.clock.now()))
+    due = await register(at, token, "?state=due")
+    assert sorted(each["id"] for each in due) == sorted(each["id"] for each in made)
+    assert {each["notice"] for each in due} == {"expired"}
+    told = await at.node.database.fetch("select data from events where type = 'copy.due'")
+    assert {msgspec.json.decode(row[0])["copy"] for row in told} == {each["id"] for each in made}
+    assert [each[0] for each in await actions(at, "copy:")] == ["copy:made"] * 2 + ["copy:due"] * 2
+    status, _, _ = await at.ask("GET", f"/v1/evidence/{sent['id']}?side=sent", token)  # it proves, without the content
+    assert (status, len(await register(at, token))) == (200, 2)
+
+
 async def test_an_evidence_file_of_a_received_alert_is_a_copy_too(at: Desk) -> None:
     token = await at.token()
     (ref,) = await at.arrive()
-    await at.node.export.noted(ref, "evidence", "somebody")
+    await at.node.export.noted(ref, "somebody")
     assert {each["format"] for each in await register(at, token)} == {"evidence"}
     await ended(at, ref, "expired")
     before = len(await register(at, token))
-    await at.node.export.noted(ref, "evidence", "somebody")
+    await at.node.export.noted(ref, "somebody")
     assert len(await register(at, token)) == before

@@ -38,8 +38,10 @@ class EvidenceQuery(msgspec.Struct, frozen=True):
 
 
 OfTeam = Callable[[str, str | None, str | None], Awaitable[None]]
-Noted = Callable[[str, str, str, str | None], Awaitable[None]]
 """Raises Rejected `not-found` unless the alert, on that side or on all there are, is the team's."""
+
+Noted = Callable[[str, str, str | None, str | None], Awaitable[None]]
+"""Enters a file of an alert, made by somebody of a team, on that side, in the register of copies."""
 
 
 class Head:
@@ -82,8 +84,7 @@ class Evidence:
         ref = alerts.parse_reference(text) or text.lower()
         await self._of_team(ref, actor.team, side)
         made = await self._prove.export(ref, actor.name, side)
-        if side != "sent":
-            await self._noted(ref, "evidence", actor.name, actor.team)  # it holds the content while that is kept
+        await self._noted(ref, actor.name, actor.team, side)  # it holds the content while that is kept
         return web.Response(body=made, content_type="application/json")
 
     @route(

@@ -26,7 +26,7 @@ from bridge.mapping.outward import Mapped, Note, Side
 from bridge.mapping.profile import Profile
 from bridge.mapping.shelf import Shelf
 from bridge.metrics import Metrics
-from bridge.storage import audit, copies, inbox
+from bridge.storage import audit, copies, inbox, sent
 from bridge.storage.copies import Copied
 from bridge.storage.database import Database
 
@@ -265,35 +265,39 @@ class Export:
             self._metrics.inc("bridge_copies_total", format=form)
         return tuple(row.id for row in rows)
 
-    async def noted(self, ref: str, form: str, actor: str, team: str | None = None) -> None:
-        """Enter a file that another part of the node made of a received alert, such as evidence, while its content is kept.
+    async def noted(
+        self, ref: str, actor: str, team: str | None = None, side: str | None = None
+    ) -> None:
+        """Enter an evidence file that another part of the node made of an alert, while its content is kept.
 
-        Raises Rejected `gone` when it was deleted meanwhile.
+        `side` is received or sent, where the alert is both. Raises Rejected `gone` when it was deleted meanwhile.
         """
-        items = [item for item in await inbox.find(self._db, ref) if item.purged_at is None]
-        if not items:
+        found: Sequence[inbox.Item | sent.Alert] = () if side == "sent" else await inbox.find(self._db, ref)
+        mine = None if found or side == "received" else await sent.alert(self._db, ref)
+        kept = [each for each in (found or (mine,)) if each is not None and each.purged_at is None]
+        if not kept:
             return
-        at, item = millis(self._clock.now()), items[-1]
+        at, alert = millis(self._clock.now()), kept[-1]
         row = Copied(
             self._random(8).hex(),
             0,
-            item.alert_id,
-            item.reference,
+            alert.id if isinstance(alert, sent.Alert) else alert.alert_id,
+            alert.reference,
             at,
             actor,
             team,
-            form,
+            copies.EVIDENCE,
             None,
             0,
-            item.retain_until,
+            alert.retain_until,
         )
         # If we stop here, nobody has the file; after it, the register knows a copy that nobody got, which is safe.
         async with self._db.transaction() as tx:
-            if not await copies.add(tx, [row]):
+            if not await copies.add(tx, [row], sent=mine is not None):
                 raise Rejected(
                     "gone", "The alert was deleted a moment ago, so no copy was made.", "Ask again."
                 )
-            await audit.append(tx, [Event("copy:made", actor, row.id, alert=row.alert_id, outcome=form)], at)
+            await audit.append(tx, [Event("copy:made", actor, row.id, alert=row.alert_id, outcome=row.format)], at)
 
     # The register
 

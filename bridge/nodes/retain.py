@@ -378,7 +378,13 @@ class Retain:
             await settlement.own_word(tx, self._identity(), said, at)
         await retention.purge_sent(tx, ids, at)
         await remarks.purge(tx, remarks.SENT, ids, at)
-        await audit.append(tx, [Event("alert:deleted", "node", each, outcome="expired") for each in ids], at)
+        # Evidence that somebody took of them while they were kept holds their content, too.
+        due = register.of(await tx.fetch(*register.kept(ids, register.EVIDENCE)))
+        register.notice(tx, due, at, "expired")
+        await tell(tx, [New("copy.due", about(row.alert_id, copy=row.id, code="expired")) for row in due], at)
+        events = [Event("alert:deleted", "node", each, outcome="expired") for each in ids]
+        events += [Event("copy:due", "node", row.id, alert=row.alert_id, outcome="expired") for row in due]
+        await audit.append(tx, events, at)
 
     async def purge_within(
         self, tx: Transaction, rows: Sequence[Due], code: str, actor: str, at: int

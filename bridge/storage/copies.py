@@ -8,6 +8,9 @@ from bridge.storage.database import Database, Parameters, Row, Transaction
 
 AT_ONCE: Final = 400
 
+EVIDENCE: Final = "evidence"
+"""Format of an evidence file: the one form in which a sent alert leaves the node, too."""
+
 
 class Copied(NamedTuple):
     """A row of `copies`; see the migration for the columns."""
@@ -40,14 +43,16 @@ STATES: Final = {
 _COPY: Final = ",".join(Copied._fields)
 
 
-async def add(tx: Transaction, rows: Sequence[Copied]) -> bool:
-    """Enter copies, numbered in order; False, and nothing is entered, when one of the alerts is deleted already."""
+async def add(tx: Transaction, rows: Sequence[Copied], *, sent: bool = False) -> bool:
+    """Enter copies of received alerts, or of sent ones, numbered in order; False, and nothing is entered, when one of
+    the alerts is deleted already."""
+    table, name = ("alerts", "id") if sent else ("inbox", "alert_id")
     ids = [row.alert_id for row in rows]
     for start in range(0, len(ids), AT_ONCE):
         some = ids[start : start + AT_ONCE]
         marks = ",".join("?" * len(some))
         gone = await tx.fetch_one(
-            f"select 1 from inbox where alert_id in ({marks}) group by alert_id having count(purged_at) = count(*)",
+            f"select 1 from {table} where {name} in ({marks}) group by {name} having count(purged_at) = count(*)",
             some,
         )
         if gone is not None:
@@ -60,10 +65,15 @@ async def add(tx: Transaction, rows: Sequence[Copied]) -> bool:
     return True
 
 
-def kept(alert_ids: Sequence[str]) -> tuple[str, Parameters]:
-    """The query for the copies of alerts (a few hundred) that may be kept so far; :func:`of` reads its answer."""
+def kept(alert_ids: Sequence[str], form: str | None = None) -> tuple[str, Parameters]:
+    """The query for the copies of alerts (a few hundred), of any form or one, that may be kept so far; :func:`of` reads
+    its answer."""
     marks = ",".join("?" * len(alert_ids))
-    return f"select {_COPY} from copies where alert_id in ({marks}) and {STATES['kept']} order by seq", tuple(alert_ids)
+    one = " and format = ?" if form else ""
+    return (
+        f"select {_COPY} from copies where alert_id in ({marks}) and {STATES['kept']}{one} order by seq",
+        (*alert_ids, *((form,) if form else ())),
+    )
 
 
 def of(rows: Iterable[Row]) -> list[Copied]:
@@ -88,9 +98,9 @@ async def find(db: Database | Transaction, copy_id: str, team: str | None = None
 async def of_alert(db: Database | Transaction, ref: str, team: str | None = None) -> list[Copied]:
     """The copies of one alert, by its id or canonical reference, oldest first."""
     rows = await db.fetch(
-        f"select {_COPY} from copies where (alert_id = ? or alert_id in (select alert_id from inbox where reference = ?))"
-        f"{' and team = ?' if team else ''} order by seq",
-        (ref, ref, *((team,) if team else ())),
+        f"select {_COPY} from copies where alert_id in (select ? union select alert_id from inbox where reference = ?"
+        f" union select id from alerts where reference = ?){' and team = ?' if team else ''} order by seq",
+        (ref, ref, ref, *((team,) if team else ())),
     )
     return [Copied(*row) for row in rows]
 
