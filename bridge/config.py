@@ -284,7 +284,7 @@ class Limits(Section, frozen=True):
         int, Meta(ge=300_000, le=4_194_304, description="Largest POST of envelopes that a partner may make.")
     ] = 4_194_304
     request_bytes: Annotated[
-        int, Meta(ge=16_384, le=4_194_304, description="Largest request by people and systems.")
+        int, Meta(ge=16_384, le=4_194_304, description="Largest request by people and systems. An alert alone is 98304 bytes at most, whatever stands here.")
     ] = 262_144
     partner_messages_per_hour: Annotated[
         int, Meta(ge=1, le=10_000_000, description="Messages that one partner may send in an hour.")

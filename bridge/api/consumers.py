@@ -715,7 +715,7 @@ async def _alert(request: web.Request) -> bytes:
     """An alert's bytes, which are kept as they are and decoded by whoever decides about them."""
     if request.content_type not in {"application/json", "application/octet-stream"}:
         raise Rejected("not-supported", "An alert is sent as application/json.")
-    return await body_of(request, ALERT_LIMIT)
+    return await body_of(request, ALERT_LIMIT, "alert")
 
 
 def _may_read(actor: Actor) -> None:

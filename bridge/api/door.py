@@ -333,15 +333,15 @@ async def _headers(request: web.Request, answer: web.StreamResponse) -> None:
     answer.headers.setdefault("Referrer-Policy", "no-referrer")
 
 
-async def body_of(request: web.Request, limit: int | None = None) -> bytes:
-    """The request's body, whole, within the size and the time allowed.
+async def body_of(request: web.Request, limit: int | None = None, what: str = "request") -> bytes:
+    """The request's body, whole, within the size and the time allowed; `what` it is, in errors.
 
     Raises Rejected `too-large` or `too-slow`.
     """
     deadlines = request.config_dict[_DEADLINES]
     most = deadlines.request_bytes if limit is None else limit
     if request.content_length is not None and request.content_length > most:
-        raise _too_large(most)
+        raise _too_large(most, what)
     parts: list[bytes] = []
     size = 0
     try:
@@ -349,7 +349,7 @@ async def body_of(request: web.Request, limit: int | None = None) -> bytes:
             async for chunk in request.content.iter_chunked(64 * 1024):
                 size += len(chunk)
                 if size > most:
-                    raise _too_large(most)
+                    raise _too_large(most, what)
                 parts.append(chunk)
     except TimeoutError:
         raise Rejected("too-slow", "The request did not arrive in time.", "Send it again.") from None
@@ -448,8 +448,8 @@ def if_match(request: web.Request) -> int | None:
 _ETAG = re.compile(r'"([0-9]{1,15})"')
 
 
-def _too_large(limit: int) -> Rejected:
-    return Rejected("too-large", f"The request is larger than {limit} bytes.", "Send less at once.", limit=limit)
+def _too_large(limit: int, what: str) -> Rejected:
+    return Rejected("too-large", f"The {what} is larger than {limit} bytes.", "Send less at once.", limit=limit)
 
 
 def answered(value: Any, status: int = 200, **headers: str) -> web.Response:

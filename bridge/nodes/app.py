@@ -1087,6 +1087,7 @@ class Node:
             classes=self._classes,
             version=bridge.__version__,
             certificate_end=self._certificate_end,
+            ahead=self.deliver.ahead,
             mail=self.notify.state if self.notify is not None else None,
         )
 
@@ -1130,6 +1131,7 @@ class Node:
             "partners": {p.node_id: p.state for p in self.book.partners()},
             "backups": await self.backup.last(),
             "last_deletion_run": self.retain.last_run,
+            "clock_ahead": {each: int(by.total_seconds()) for each, by in self.deliver.ahead().items()},
         }
 
     async def partner_state(self, node_id: str) -> dict[str, Any]:
@@ -1206,6 +1208,7 @@ class Node:
         steps.append(
             Check("clock", not ahead, "earlier than alerts already sent" if ahead else f"{now:%d %B %Y %H:%M} UTC")
         )
+        steps += [Check("clock", False, _clock_ahead(self._name_of(each), by)) for each, by in self.deliver.ahead().items()]
         if self.retain.brake is not None:
             steps.append(
                 Check("deleting", False, "waits, for the clock is in doubt: if it is right, `bridge retention release --clock`")
@@ -1255,6 +1258,13 @@ class Node:
             Check("keys", sealing, "ok" if sealing else "no sealing key in force"),
             Check("disk", free > 64 * 1024 * 1024, "ok"),
         ]
+
+
+def _clock_ahead(partner: str, by: timedelta) -> str:
+    return (
+        f"at least {by // timedelta(minutes=1)} minutes ahead of what {partner} signs: set this machine's time right, for partners refuse for good what is"
+        " made more than 10 minutes in their future; then send again what was refused"
+    )
 
 
 def _known_by(sent: Submitted) -> BulkSent:

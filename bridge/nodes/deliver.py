@@ -199,6 +199,7 @@ class Deliver:
         self._answered = answered
         self._sure = sure
         self._saw = saw
+        self._ahead: dict[str, timedelta] = {}
         self._clock = clock
         self._metrics = metrics
         self._schedule = schedule or Schedule()
@@ -647,7 +648,8 @@ class Deliver:
             await audit.append(tx, events, now)
         for code, flight in suspects:
             await self._suspect(lane.partner, code, flight)
-        for _, _, document in verified:
+        for flight, _, document in verified:
+            self._hear_time(lane.partner, flight, document)
             if document.checkpoint is not None:
                 self._saw(lane.partner, document.checkpoint)
         if changes:
@@ -661,6 +663,20 @@ class Deliver:
             await self._blame(lane, UNSIGNED, unsettled)
         elif unsettled:
             await self._failed(lane, UNSIGNED, unsettled)
+
+    def ahead(self) -> dict[str, timedelta]:
+        """Partners who refused what was sent because it was made in their future, and by how much: our clock is ahead."""
+        return dict(self._ahead)
+
+    def _hear_time(self, partner: str, flight: _Flight, document: ReceiptsDocument) -> None:
+        """Whether a partner signed its answer before we made, by our clock, what it answers: repeated or not."""
+        if not any(each.code == "expired" for each in document.statements):
+            self._ahead.pop(partner, None)
+            return
+        ahead = wire.decode_minute(wire.decode_header(flight.header).created) - document.at
+        if ahead > timedelta():
+            self._ahead[partner] = ahead
+            log.error("clock-ahead", partner=partner, seconds=int(ahead.total_seconds()))
 
     def _verified(self, partner: Partner, flight: _Flight, signed: Signed) -> ReceiptsDocument | None:
         """The document, if the partner has signed it; a fit one or not."""

@@ -36,6 +36,7 @@ STOP_SECONDS = 4.0
 
 
 COMMAND_SECONDS: Final = 5.0
+HANDSHAKE_SECONDS: Final = 10.0
 """So long a start waits for a command that has the node open: `bridge run & bridge partner invite` may begin in any order."""
 
 
@@ -156,20 +157,41 @@ async def _listen(node: Node) -> web.AppRunner:
     return await _serve_at(node, app, settings.listen.port, "[listen]")
 
 
+class Site(web.BaseSite):
+    """A port whose TLS handshakes must end soon: whoever begins one and falls silent is let go. `web.TCPSite` waits 60 s."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None, handshake: float = HANDSHAKE_SECONDS) -> None:
+        super().__init__(runner, ssl_context=tls, backlog=256)
+        self._at = host, port
+        self._handshake = handshake
+
+    @property
+    def name(self) -> str:
+        """Where it listens."""
+        scheme = "https" if self._ssl_context else "http"
+        return f"{scheme}://{self._at[0]}:{self._at[1]}"
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the port is taken."""
+        await super().start()
+        if self._runner.server is None:
+            raise RuntimeError("the application is set up before its port is opened")
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server,
+            *self._at,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            reuse_address=True,
+            ssl_handshake_timeout=self._handshake if self._ssl_context else None,
+        )
+
+
 async def _serve_at(node: Node, app: web.Application, port: int, section: str) -> web.AppRunner:
     """The application at a port, protected as `[listen]` says. Raises Misconfigured, naming the section, if it is taken."""
     settings = node.settings
     runner = await _runner(app, settings)
     try:
-        site = web.TCPSite(
-            runner,
-            settings.bind_host,
-            port,
-            ssl_context=_tls(node),
-            reuse_address=True,
-            backlog=256,
-        )
-        await site.start()
+        await Site(runner, settings.bind_host, port, tls_of(node)).start()
     except OSError as error:
         await runner.cleanup()
         raise Misconfigured(
@@ -214,7 +236,7 @@ async def _runner(app: web.Application, settings: Settings) -> web.AppRunner:
     return runner
 
 
-def _tls(node: Node) -> ssl.SSLContext | None:
+def tls_of(node: Node) -> ssl.SSLContext | None:
     """TLS 1.3 with our own certificate or the operator's files; None where a proxy does it."""
     settings = node.settings
     if settings.listen.tls == "off":

@@ -8,6 +8,7 @@ from county import (
     HELLO,
     County,
     Exchange,
+    FastClock,
     Fault,
     Hand,
     Wire,
@@ -446,3 +447,26 @@ async def test_what_was_sealed_with_a_withdrawn_alert_goes_on_and_is_known_by_ei
     assert await county.statuses(JCP, other.id) == {MASH: "opened"}
     assert (await county.inbox(MASH)).count(other.id) == 1
     assert county.events(JCP) == county.events(MASH) == {}
+
+
+# ── A clock that is wrong ──
+
+
+async def test_a_sender_whose_clock_is_ahead_is_told_so_until_it_is_right(county: County) -> None:
+    await county.add(JCP, MASH)
+    await county.stop(JCP)
+    county.clocks[JCP] = clock = FastClock(county.clock, minutes=15)
+    await county.start(JCP)
+    sent = await county.send(JCP, alert())
+    await county.settle()
+    assert (await county[JCP].follow.show(sent.id)).route[0].code == "expired"
+    told = [each for each in (await county[JCP].check())["steps"] if each.step == "clock" and not each.ok]
+    assert [each.detail.split(":")[0] for each in told] == [
+        "at least 14 minutes ahead of what Luton Safeguarding Hub signs"
+    ]
+    assert (await county[JCP].status())["clock_ahead"].keys() == {MASH}
+    assert (await county[MASH].status())["clock_ahead"] == {}
+    clock.by = timedelta()
+    await county.send(JCP, alert())
+    await county.settle()
+    assert (await county[JCP].status())["clock_ahead"] == {}

@@ -11,13 +11,14 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 from county import StandingClock, Templates, alert, own
 
 from bridge import registry
 from bridge.config import DatabaseSection, Delivery, Listen, Settings
 from bridge.errors import Misconfigured, Unavailable
 from bridge.nodes.app import Node
-from bridge.nodes.serve import working
+from bridge.nodes.serve import HANDSHAKE_SECONDS, Site, tls_of, working
 from bridge.nodes.transport import Endpoint, Poster, Transport
 
 JCP, MASH = "luton-jcp", "luton-mash"
@@ -156,6 +157,21 @@ async def test_nothing_older_than_tls_1_3_is_spoken(street: Street) -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientConnectorError):
                 await session.get(street.settings[MASH].node.url + "/healthz", ssl=old)
+
+
+async def test_whoever_begins_no_handshake_is_let_go(street: Street) -> None:
+    async with street.open(MASH) as node:
+        runner = web.AppRunner(web.Application())
+        await runner.setup()
+        await Site(runner, "127.0.0.1", port := free_port(), tls_of(node), handshake=0.2).start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+        finally:
+            writer.close()
+            await runner.cleanup()
+    assert HANDSHAKE_SECONDS <= 10
 
 
 @pytest.mark.parametrize("client", [Transport, Poster])

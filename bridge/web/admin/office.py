@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from bridge.areas import Gazetteer
@@ -43,6 +43,7 @@ class Office:
     classes: Mapping[str, RetentionClass]
     version: str
     certificate_end: Callable[[], datetime | None]
+    ahead: Callable[[], dict[str, timedelta]]
     mail: Callable[[], Awaitable[dict[str, Any]]] | None = None
 
 

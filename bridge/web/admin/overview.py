@@ -12,7 +12,7 @@ from bridge.partners import Freshness, State, freshness
 from bridge.web.admin.office import Office
 from bridge.web.shell import Answer, Page, Table, Visit, page
 from bridge.web.texts import _
-from bridge.web.words import day, lasting, recent
+from bridge.web.words import day, lasting, listed, recent
 
 UNREACHABLE = timedelta(minutes=15)
 KEYS_SOON = timedelta(days=7)
@@ -143,6 +143,14 @@ class Overview:
                     "href": "/admin/keeping",
                 }
             )
+        ahead = self._office.ahead()
+        if ahead:
+            text = _(
+                "The clock of this node is at least %(time)s ahead of what %(names)s sign. Set the time of the machine right: what it sends is refused for good until then.",
+                time=lasting(max(ahead.values())),
+                names=listed(partner.descriptor.name for each in ahead if (partner := self._office.partner(each))),
+            )
+            found.append({"text": text, "href": "/sent?show=team"})
         mail = await self._office.mail() if self._office.mail is not None else {}
         if mail.get("failing_since"):
             text = _("E-mail to the duty inbox is not accepted since %(time)s.", time=recent(mail["failing_since"], now))
