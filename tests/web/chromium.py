@@ -94,7 +94,7 @@ async def chromium() -> AsyncIterator[Any]:
     path = browser_path()
     from playwright.async_api import async_playwright
 
-    arguments = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-gpu"]
+    arguments = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-gpu", "--renderer-process-limit=1"]
     if os.geteuid() == 0:
         arguments.append("--no-sandbox")
     async with async_playwright() as driver:
