@@ -47,6 +47,62 @@ def test_the_commands_that_a_page_shows_are_there(page: str) -> None:
     assert [(call, fault) for call, whole in said.commands(page) if (fault := wrong(call, whole=whole))] == []
 
 
+PUBLIC = """
+init --dir D --node-id ID --name N --agency CODE --area GSS GSS --function F F --url URL --port 8443 --passphrase-file F
+run --dir D
+check --dir D
+partner invite
+partner add FILE
+partner fingerprint ID
+partner approve ID --admin NAME --fingerprint WORDS
+partner test ID
+partner suspend ID
+partner revoke ID
+partner list
+area resolve TEXT
+area import FILE
+area route TEXT --function F
+alert send -
+alert list
+alert show REF
+alert timeline REF
+alert withdraw REF --reason R
+inbox list
+inbox show REF
+inbox ack REF
+inbox take REF
+inbox close REF --outcome CODE
+inbox not-ours REF --area GSS
+inbox export --format json
+token create --scope S S --label L
+token list
+token revoke ID
+user add NAME --name N --role R
+user reset NAME
+user disable NAME
+user list
+retention preview
+retention run
+retention hold REF --authority A --review 2027-03-31 --admin N
+retention release REF --admin N
+audit verify
+audit export
+verify FILE
+backup OUT
+restore IN
+key rotate
+key show
+demo --keep
+sandbox
+"""
+
+
+@pytest.mark.parametrize("line", PUBLIC.split("\n")[1:-1])
+def test_what_others_script_against_keeps_its_form(line: str) -> None:
+    assert wrong(line.split(), whole=True) is None
+    assert wrong([*line.split(), "--json", "--dir", "D"], whole=True) is None
+
+
 def test_there_are_commands_to_look_at() -> None:
     assert sum(len(list(said.commands(page))) for page in PAGES) > 80
     assert wrong(["alert", "sned", "FILE"], whole=False)
