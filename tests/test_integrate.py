@@ -1,7 +1,7 @@
 """Every journey of docs/integrate.md, against the sandbox as an integrator starts it; and the sandbox itself.
 
-Python and curl are run as they are written. C# and PowerShell are not on the machines that test: each request that
-they show is taken out of the text and made.
+Python and curl are run as they are written, C# where Debian's small compiler is installed. PowerShell cannot be: each
+request that it shows, as that C# shows, is taken out of the text and made.
 """
 
 # ruff: noqa: S603, S607  # the programs of the page are started here as people start them
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
 
 from bridge.client import Bridge, Problem, Unreachable, asked
 from bridge.client.asked import Patience
@@ -237,19 +240,75 @@ def test_the_control_does_what_the_page_says(sandbox: Started, tmp_path: Path) -
     assert set(said[3]["faults"].values()) == set(said[4]["faults"].values()) == {None}
 
 
+CSHARP = "System.Net.Http", "System.Runtime.Serialization", "System.Xml.Linq", "System.Core"
+
+
+def compiled(tmp_path: Path, *texts: str) -> Path:
+    """A program of these C# files, where there is a compiler."""
+    if not (shutil.which("mcs") and shutil.which("mono")):
+        pytest.skip(
+            "There is no C# compiler: apt-get install -y --no-install-recommends mono-mcs mono-runtime"
+            " libmono-system-net-http4.0-cil libmono-system-web-extensions4.0-cil"
+        )
+    files = [tmp_path / f"{place}.cs" for place in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    made = tmp_path / "program.exe"
+    done = subprocess.run(
+        ["mcs", "-warnaserror", f"-out:{made}", *(f"-r:{each}" for each in CSHARP), *files],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def test_csharp_collects_what_waits(fresh: Started, tmp_path: Path) -> None:
+    (text,) = blocks("csharp", "/v1/inbox/lease")
+    program = compiled(tmp_path, text.replace('""wait"": 25', '""wait"": 0'))
+    arrived(fresh, 3)
+    done = subprocess.run(
+        ["mono", program], env=fresh.environment(), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.count("stored ")) == (0, 3), done.stderr
+    with fresh.client() as client:
+        found = client.peek().items
+        assert [each.state for each in found] == ["collected"] * 3
+        for each in found:
+            # As bytes of another writer of JSON, and the same alert.
+            whole = client.received(each.id)
+            assert json.loads((tmp_path / f"{each.id}.json").read_text()) == json.loads(bytes(whole.alert))
+
+
+def test_csharp_tells_a_webhook_from_a_forged_one(tmp_path: Path) -> None:
+    (text,) = blocks("csharp", "HMACSHA256")
+    entry = """static class Entry { static void Main(string[] said) {
+        System.Func<string, string> header = name => said[name == "webhook-id" ? 0 : name == "webhook-timestamp" ? 1 : 2];
+        for (var place = 3; place < said.Length; place += 2)
+            System.Console.WriteLine(Webhook.Verified(header, System.Text.Encoding.UTF8.GetBytes(said[place]), said[place + 1]));
+    } }"""
+    program = compiled(tmp_path, text, entry)
+    secret, other, body = "whsec_" + "QUJD" * 8, "whsec_" + "QUJE" * 8, '{"type":"alert.received"}'
+    for ago, outcomes in ((0, ["True", "False", "False"]), (400, ["False"] * 3)):
+        at = datetime.now(UTC) - timedelta(seconds=ago)
+        signature = Webhook(secret).sign("msg_1", at, body)
+        said = ["msg_1", str(int(at.timestamp())), f"v1a,AAAA {signature}", body, secret, f"{body} ", secret, body, other]
+        done = subprocess.run(["mono", program, *said], capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout.split() == outcomes, done.stderr
+
+
 REQUESTS = [
     *(("powershell", *each) for each in re.findall(
-        r'Invoke-RestMethod -Method (\w+) -Uri "\$env:BRIDGE_URL(\S+?)" -Headers \$headers -ContentType "([^"]+)" -Body \'(.*?)\'',
+        r'Invoke-(?:RestMethod|WebRequest -UseBasicParsing) -Method (\w+) -Uri "\$env:BRIDGE_URL(\S+?)" -Headers \$headers -ContentType "([^"]+)" -Body \'(.*?)\'',
         "".join(blocks("powershell")),
     )),
-    *(("csharp", each[0], each[1], "application/json", each[2]) for each in re.findall(
-        r'Ask\(HttpMethod\.(\w+), \$?"([^"]+)", """(.*?)"""\)', "".join(blocks("csharp"))
+    *(("csharp", each[0], each[1], "application/json", each[2].replace('""', '"')) for each in re.findall(
+        r'Ask\(HttpMethod\.(\w+), \$?"([^"]+)", @"(.*?)"\)', "".join(blocks("csharp"))
     )),
 ]  # fmt: skip
 
 
 def test_every_request_of_the_other_languages_is_found() -> None:
-    shown = PAGE.count("Invoke-RestMethod -Method") + PAGE.count("await Ask(HttpMethod.")
+    shown = len(re.findall(r"Invoke-\w+ [^|\n]*-Method", PAGE)) + PAGE.count("await Ask(HttpMethod.")
     assert len(REQUESTS) == shown == 5
 
 
