@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from bridge import vocabulary
 from bridge.areas import Area, Gazetteer
 
 Step = Literal["district", "upper", "force", "region", "country", "fallback-force", "fallback-desk", "held"]
@@ -83,7 +84,7 @@ class Gap(msgspec.Struct, frozen=True):
     function: str
 
     def __str__(self) -> str:
-        return f"no {self.function} node covers {self.area.code} ({self.area.name})"
+        return f"nobody serves {self.area.code} ({self.area.name}) as {_what(self.function)}"
 
 
 class Overlap(msgspec.Struct, frozen=True):
@@ -174,14 +175,20 @@ def _one(need: Need, gazetteer: Gazetteer, table: _Table, on: date, own_area: st
     chain = gazetteer.chain(here.code)
     if match := table.walk(chain, need.function):
         return _matched(need, match, _step(match.area, here), _reason(need, here, match.area))
-    nobody = f"no {need.function} node covers {here.label}"
+    nobody = f"nobody serves {here.label} as {_what(need.function)}"
     why_there = f"{need.because}, and {nobody}" if need.because else nobody
     if need.function != POLICE and (match := table.walk(chain, POLICE)):
         return _matched(need, match, "fallback-force", why_there)
     for desk in DESKS:
         if desk != need.function and (match := table.walk(chain, desk)):
             return _matched(need, match, "fallback-desk", why_there)
-    return _held(need, here.code, f"{nobody}, nor does its police force or any regional or national desk")
+    return _held(need, here.code, f"{nobody}, and neither does its police force nor any regional or national desk")
+
+
+def _what(function: str) -> str:
+    """What a function is, as part of a sentence."""
+    label = vocabulary.TABLES["function"].label(function)
+    return label if label[:2].isupper() else label[:1].lower() + label[1:]
 
 
 def _unknown_home(need: Need, gazetteer: Gazetteer, table: _Table, own_area: str | None) -> Leg:

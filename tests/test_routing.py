@@ -66,21 +66,21 @@ def one(need: Need, *coverages: Coverage, on: date = TODAY, own_area: str | None
             Need("MASH", MEDWAY),
             "kent-police",
             "fallback-force",
-            "goes to Kent Police because no MASH node covers Medway",
+            "goes to Kent Police because nobody serves Medway as children's services front door",
             id="no MASH: the force; Medway is not in the county council's area",
         ),
         pytest.param(
             Need("MASH", "E06000044", because="Portsmouth was named as the home area"),
             "serocu",
             "fallback-desk",
-            "goes to South East desk because Portsmouth was named as the home area, and no MASH node covers Portsmouth",
+            "goes to South East desk because Portsmouth was named as the home area, and nobody serves Portsmouth as children's services front door",
             id="no force either: the regional desk",
         ),
         pytest.param(
             Need("MASH", LUTON),
             "nclcc",
             "fallback-desk",
-            "goes to National desk because no MASH node covers Luton",
+            "goes to National desk because nobody serves Luton as children's services front door",
             id="no regional desk: the national one",
         ),
         pytest.param(
@@ -115,7 +115,7 @@ def test_a_district_node_goes_before_the_county_and_is_no_conflict() -> None:
 def test_nobody_at_all_holds_the_alert_for_the_operator() -> None:
     leg = one(Need("MASH", MAIDSTONE, why="home area"))
     assert (leg.node, leg.step, leg.why) == (None, "held", "home area")
-    assert leg.because.startswith("is held because no MASH node covers Maidstone")
+    assert leg.because.startswith("is held because nobody serves Maidstone as children's services front door")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_needs_that_meet_in_one_node_make_one_leg_with_every_reason_in_order() -
     assert first.why == "child at risk; youth justice"
     assert first.because == "goes to Croydon MASH because CR0 is Croydon"
     assert (second.node, second.function, second.wanted) == ("met", "POLICE", "POLICE, LA_CSP")
-    assert second.because.endswith("goes to Metropolitan Police because no LA_CSP node covers Croydon")
+    assert second.because.endswith("goes to Metropolitan Police because nobody serves Croydon as community safety partnership")
 
 
 def test_host_and_home_area_each_get_their_own_leg() -> None:
@@ -247,15 +247,15 @@ def test_the_explanation_lists_every_place_looked_at_and_ends_with_the_outcome()
     lines = explain(Need("MASH", MEDWAY), UK, EVERYBODY, TODAY)
     assert lines[0] == "district Medway: no MASH node"
     assert "force Kent Police: kent-police POLICE node" in lines
-    assert lines[-1] == "goes to Kent Police because no MASH node covers Medway"
+    assert lines[-1] == "goes to Kent Police because nobody serves Medway as children's services front door"
 
 
 def test_gaps_name_each_district_that_nobody_covers() -> None:
     found = gaps(EVERYBODY, UK, "MASH", TODAY)
-    assert "no MASH node covers E06000035 (Medway)" in map(str, found)
+    assert "nobody serves E06000035 (Medway) as children's services front door" in map(str, found)
     assert len(found) == 361 - 1 - 12  # Croydon, and the twelve districts of Kent
     first = next(map(str, gaps([], UK, "MASH", TODAY, within=KENT)))
-    assert first == "no MASH node covers E07000105 (Ashford)"
+    assert first == "nobody serves E07000105 (Ashford) as children's services front door"
     assert gaps([KENT_MASH], UK, "MASH", TODAY, within=KENT) == ()
 
 

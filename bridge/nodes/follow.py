@@ -244,7 +244,7 @@ class Follow:
                 who="this node",
                 node=message.partner,
                 message=message.id.hex(),
-                sentence=PLAIN[Status.QUEUED] if message.partner else "No team is known for it yet: the operator must send it on.",
+                sentence=PLAIN[Status.QUEUED] if message.partner else "No team is known for it yet: your administrator can send it on.",
                 code=None if message.partner else "held",
                 signed=False,
             )

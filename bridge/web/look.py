@@ -120,6 +120,7 @@ def environment() -> jinja2.Environment:
         day=words.day,
         clock=words.clock,
         moment=words.moment,
+        deadline=words.deadline,
         lasting=words.lasting,
         listed=words.listed,
         functions=words.functions,

@@ -53,6 +53,14 @@ def recent(when: datetime | None, now: datetime) -> str:
     return moment(when)
 
 
+def deadline(when: datetime | None) -> str:
+    """By when: a day and a time, and the last minute of a day as its end."""
+    if when is None:
+        return ""
+    local = when.astimezone(LONDON)
+    return _("the end of %(day)s", day=day(when)) if (local.hour, local.minute) == (23, 59) else moment(when)
+
+
 def lasting(span: timedelta) -> str:
     """A length of time in its largest whole unit: "40 seconds", "3 hours", "12 days"."""
     seconds = max(0, int(span.total_seconds()))

@@ -116,7 +116,7 @@ async def test_what_nobody_serves_is_held_in_words_and_not_lost(county: County) 
     sent = await county.send("luton-jcp", alert())
     (leg,) = sent.route
     assert (leg.node, leg.step, leg.code) == (None, "held", "held")
-    assert leg.because.startswith("is held because no MASH node covers Luton")
+    assert leg.because.startswith("is held because nobody serves Luton as children's services front door")
     await county.sleep(seconds=30)
     assert county.wire.log == []
     followed = await county["luton-jcp"].follow.show(sent.id)

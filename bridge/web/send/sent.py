@@ -452,6 +452,8 @@ class SentAlerts:
         name = names.get(each.message, "")
         if each.status == Status.QUEUED:
             title = _("Sent to %(who)s", who=name) if name else _("Held here")
+        elif each.status == Status.WITHDRAWN:
+            title = _("Taken back from %(who)s", who=name or each.who)
         else:
             title = _(
                 "%(who)s: %(state)s", who=each.who if each.node else name or each.who, state=_(each.label)
