@@ -43,6 +43,14 @@ def test_every_fetched_file_is_what_the_manifest_says_and_has_its_licence_beside
         assert "MIT" in (WEB / "static" / f"{row['package']}.licence.txt").read_text() or row["licence"] == "MIT"
 
 
+def test_every_rule_of_our_styles_is_for_something_on_a_page() -> None:
+    styles = (WEB / "own" / "bridge.css").read_text("utf-8")
+    pages = "".join(path.read_text("utf-8") for path in [*TEMPLATES, *WEB.rglob("*.py"), *(WEB / "own").glob("*.js")])
+    ours = {name.split("--")[0] for name in re.findall(r"\.(bridge-[a-z0-9_-]+)", styles)}
+    assert len(ours) > 40
+    assert {name for name in ours if name not in pages} == set()
+
+
 async def test_a_first_visit_is_small_and_later_ones_fetch_nothing_again(house: House) -> None:
     stranger = house.stranger()
     page = await stranger.get("/sign-in")

@@ -438,6 +438,8 @@ async def test_the_numbers_of_a_week_are_on_the_page_and_in_the_lists(street: St
     lead = await receiver(street, "receiver-lead")
     page = await lead.get("/reports")
     assert "Week from" in page.words
+    assert '<svg class="bridge-bars" role="img" aria-labelledby="bars-title"' in page.text
+    assert "nothing came or went" in page.words
     items = msgspec.json.decode((await lead.get("/reports.json")).text)["items"]
     assert len(items) == 12
     assert items[-1]["received"] > 20

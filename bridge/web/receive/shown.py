@@ -72,11 +72,11 @@ def event(alert: Alert, gazetteer: Gazetteer) -> Rows:
 def _span(begins: datetime | None, ends: datetime | None, precision: str | None) -> str:
     if begins is None:
         return ""
-    exact = precision in {None, "exact", "minute", "hour"}
+    exact = precision in {None, "minute", "hour"}
     told = moment(begins) if exact else day(begins)
     if ends is not None and ends != begins:
         told = _("%(first)s to %(last)s", first=told, last=moment(ends) if exact else day(ends))
-    return told if precision in {None, "exact"} else f"{told} ({label('precision', precision).lower()})"
+    return told if precision in {None, "minute", "day"} else f"{told} ({label('precision', precision).lower()})"
 
 
 def thing(each: Object) -> dict[str, Any]:

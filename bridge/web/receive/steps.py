@@ -14,9 +14,8 @@ from bridge.web.forms import Form
 from bridge.web.receive.desk import Desk, heading, version_of
 from bridge.web.shell import Answer, Page, Redirect, Visit, page
 from bridge.web.texts import _
-from bridge.web.words import label
 
-OUTCOMES = tuple(each for each in vocabulary.OUTCOME.codes if each not in {"not_our_area", "passed_to_area"})
+OUTCOMES = {each.code: each for each in vocabulary.OUTCOME.terms if each.code not in {"not_our_area", "passed_to_area"}}
 """What may come of an alert here. That the person belongs elsewhere is said by giving it back."""
 
 LONGEST_HOLD = timedelta(days=731)
@@ -125,7 +124,7 @@ class Steps:
         return self._closing(received, _with(received))
 
     def _closing(self, received: Received, form: Form) -> Page:
-        options = [(code, label("outcome", code), vocabulary.OUTCOME.get(code).meaning) for code in OUTCOMES]  # type: ignore[union-attr]  # codes of that very table
+        options = [(code, _(term.label), _(term.meaning)) for code, term in OUTCOMES.items()]
         return self._page("close", _("Close this alert"), received, form, outcomes=options, most=TEXT_LIMIT)
 
     @page("POST", "/inbox/{ref}/close", needs=May.RECEIVE, summary="Close an alert with its outcome")
