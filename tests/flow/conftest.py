@@ -15,6 +15,7 @@ import structlog.testing
 sys.path.insert(0, str(Path(__file__).parent.parent))  # the county lies beside the folder of the flows
 
 from county import County, StillLoop, Templates
+from two_nodes import TwoNodes
 
 REAL = {"test_tls.py", "test_routes.py", "test_webhooks.py"}
 
@@ -50,3 +51,9 @@ async def county(ground: Path, templates: Templates) -> AsyncIterator[County]:
     gc.collect(1)
     faults = [each for each in made.logs if "exc_info" in each]
     assert (made.surprises, lost, faults) == ([], [], [])
+
+
+@pytest.fixture(scope="module")
+def grounded(ground: Path, templates: Templates) -> None:
+    """Where the nodes of a machine lie, and what they are made from."""
+    TwoNodes.ground, TwoNodes.templates = ground, templates

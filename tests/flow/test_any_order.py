@@ -5,51 +5,32 @@ nobody is accused of anything but the altered requests.
 """
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Coroutine
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
-import structlog.testing
-from county import FAULTS, HELLO, County, StillLoop, Templates, alert
-from hypothesis import HealthCheck, Phase, settings
+from county import FAULTS, HELLO, alert
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
+from two_nodes import BOTH, JCP, MASH, PICK, TwoNodes, runs
 
 from bridge.receipts import LATER, Status
 
-T = TypeVar("T")
+pytestmark = pytest.mark.usefixtures("grounded")
 
-JCP, MASH = "luton-jcp", "luton-mash"
-BOTH = st.sampled_from([JCP, MASH])
 STEPS = ("collect", "open", "take", "close")
 DONE = {"collect": Status.COLLECTED, "open": Status.OPENED, "take": Status.TAKEN, "close": Status.CLOSED}
 LONGEST = timedelta(days=20)
 
 
-class AnyOrder(RuleBasedStateMachine):
-    """Every rule is one thing that people, time, machines or the line do."""
-
-    templates: Templates
-    ground: Path
+class AnyOrder(TwoNodes):
+    """What the line and the machines do to what people do."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner(loop_factory=StillLoop)
-        self.place = Path(tempfile.mkdtemp(dir=self.ground))
-        self.county = County(self.place, self.templates)
         self.told: list[str] = []  # alerts that a caller was told of
         self.state: dict[str, Status] = {}  # what the recipient did last with each that it holds
         self.gone = timedelta(0)
         self.back = 0
-        self.logs = structlog.testing.capture_logs()
-        self.logged: list[Any] = self.logs.__enter__()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
 
     @initialize()
     def meet(self) -> None:
@@ -77,10 +58,6 @@ class AnyOrder(RuleBasedStateMachine):
         self.county.wire.next(FAULTS[fault], path=HELLO)
 
     @rule(who=BOTH)
-    def cut(self, who: str) -> None:
-        self.county.wire.cut(who)
-
-    @rule(who=BOTH)
     def join(self, who: str) -> None:
         self.county.wire.join(who)
 
@@ -97,10 +74,6 @@ class AnyOrder(RuleBasedStateMachine):
             await self.county.crash(who)
 
         self.run(somewhere())
-
-    @rule(who=BOTH)
-    def restart(self, who: str) -> None:
-        self.run(self.county.restart(who))
 
     @rule(who=BOTH, sealing=st.booleans(), message=st.booleans())
     def rotate(self, who: str, sealing: bool, message: bool) -> None:
@@ -130,7 +103,7 @@ class AnyOrder(RuleBasedStateMachine):
         for who in (JCP, MASH):
             self.run(self.county[who].rotate.tend())
 
-    @rule(pick=st.integers(0, 1000), step=st.sampled_from(STEPS))
+    @rule(pick=PICK, step=st.sampled_from(STEPS))
     def act(self, pick: int, step: str) -> None:
         async def done() -> None:
             held = await self.county.inbox(MASH)
@@ -150,7 +123,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.run(done())
 
     @precondition(lambda self: self.county.wire.log)
-    @rule(pick=st.integers(0, 1000))
+    @rule(pick=PICK)
     def something_comes_again(self, pick: int) -> None:
         posts = [each for each in self.county.wire.posts() if each.said and each.said[0].status == 200]
         if not posts:
@@ -163,16 +136,6 @@ class AnyOrder(RuleBasedStateMachine):
     def nothing_is_doubled(self) -> None:
         inbox = self.run(self.county.inbox(MASH))
         assert len(inbox) == len(set(inbox))
-
-    def teardown(self) -> None:
-        try:
-            if self.county.nodes:
-                self.run(self.end())
-        finally:
-            self.logs.__exit__(None, None, None)
-            self.run(self.county.close())
-            self.runner.close()
-            shutil.rmtree(self.place)
 
     async def end(self) -> None:
         """Let everything mend, and see."""
@@ -187,22 +150,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert status.partition("/")[0] == self.state.get(alert_id, Status.RECEIVED)
         for who in (JCP, MASH):
             assert {code for _, code in county.events(who)} <= {"bad-signature"}
-        assert county.surprises == []
-        assert [each for each in self.logged if "exc_info" in each] == []
+        self.nothing_went_wrong_by_itself()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _grounded(ground: Path, templates: Templates) -> None:
-    AnyOrder.ground, AnyOrder.templates = ground, templates
-
-
-AnyOrder.TestCase.settings = settings(
-    max_examples=12,
-    stateful_step_count=20,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=[Phase.generate],  # for a failure that is hard to read, add Phase.shrink
-    suppress_health_check=list(HealthCheck),
-)
+AnyOrder.TestCase.settings = runs(12, 20)
 TestAnyOrder = AnyOrder.TestCase

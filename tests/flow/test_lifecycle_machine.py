@@ -7,31 +7,23 @@ the next round, and its sender has the receipt; and a clock in doubt changes non
 
 import asyncio
 import os
-import shutil
-import tempfile
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
-import structlog.testing
-from county import EPOCH, FAULTS, County, StillLoop, Templates, alert
-from hypothesis import HealthCheck, Phase, settings
+from county import EPOCH, FAULTS, alert
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
+from two_nodes import BOTH, JCP, MASH, PICK, TwoNodes, runs
 
 from bridge.clock import end_of
 from bridge.errors import Rejected
 from bridge.receipts import Status
 from bridge.storage import inbox, sent
 
-T = TypeVar("T")
+pytestmark = pytest.mark.usefixtures("grounded")
 
-JCP, MASH = "luton-jcp", "luton-mash"
-BOTH = st.sampled_from([JCP, MASH])
-PICK = st.integers(0, 1000)
 LONGEST = timedelta(days=24)  # of all time that passes: keys and descriptors are not what is tried here
 GONE_BEFORE = frozenset({Status.PURGED, Status.REFUSED, Status.UNDELIVERED})
 
@@ -52,31 +44,16 @@ class Life:
         return now >= end_of(self.until)
 
 
-class Lifecycle(RuleBasedStateMachine):
-    """Every rule is one thing that people, time, machines or the line do."""
-
-    templates: Templates
-    ground: Path
+class Lifecycle(TwoNodes):
+    """What becomes of alerts in time, whatever people, machines and the line do."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner(loop_factory=StillLoop)
-        self.place = Path(tempfile.mkdtemp(dir=self.ground))
-        self.county = County(self.place, self.templates)
         self.lives: list[Life] = []
         self.passed = timedelta(0)
         self.skew = timedelta(0)
         self.copies: list[tuple[Path, dict[str, str]]] = []  # where, and under which key each alert in it lies
         self.restored = False
-        self.whole = True
-        self.logs = structlog.testing.capture_logs()
-        self.logged: list[Any] = self.logs.__enter__()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        self.whole = False
-        done = self.runner.run(work)
-        self.whole = True  # else a step failed: the end would only hide it
-        return done
 
     def now(self) -> datetime:
         """The time that it truly is."""
@@ -171,10 +148,6 @@ class Lifecycle(RuleBasedStateMachine):
     def trouble(self, fault: str, times: int, to: str) -> None:
         self.county.wire.next(FAULTS[fault], times=times, to=to)
 
-    @rule(who=BOTH)
-    def cut(self, who: str) -> None:
-        self.county.wire.cut(who)
-
     @rule()
     def join(self) -> None:
         self.county.wire.join(JCP, MASH)
@@ -219,10 +192,6 @@ class Lifecycle(RuleBasedStateMachine):
 
         if self.copies:
             self.run(put_back())
-
-    @rule(who=BOTH)
-    def restart(self, who: str) -> None:
-        self.run(self.county.restart(who))
 
     @rule(who=BOTH)
     def rotate(self, who: str) -> None:
@@ -331,16 +300,6 @@ class Lifecycle(RuleBasedStateMachine):
     def looked_at(self) -> None:
         self.run(self.look())
 
-    def teardown(self) -> None:
-        try:
-            if self.county.nodes and self.whole:
-                self.run(self.end())
-        finally:
-            self.logs.__exit__(None, None, None)
-            self.run(self.county.close())
-            self.runner.close()
-            shutil.rmtree(self.place)
-
     async def end(self) -> None:
         """Let everything mend and all be over, and see."""
         county = self.county
@@ -360,8 +319,7 @@ class Lifecycle(RuleBasedStateMachine):
             if self.restored:  # its log is an older one then, and what it says again is not what it said first
                 usual |= {"contradiction", "policy", "log-fork", "log-older"}
             assert {code for _, code in county.events(who)} <= usual
-        assert county.surprises == []
-        assert [each for each in self.logged if "exc_info" in each] == []
+        self.nothing_went_wrong_by_itself()
 
     async def ended(self, life: Life) -> None:
         """How one alert stands when everything has been said."""
@@ -390,21 +348,8 @@ class Lifecycle(RuleBasedStateMachine):
         assert (row.content is None) == over
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _grounded(ground: Path, templates: Templates) -> None:
-    Lifecycle.ground, Lifecycle.templates = ground, templates
-
-
 RUNS = int(os.environ.get("BRIDGE_SOAK_RUNS", "0"))
 """How many runs the long form makes; 0: the short form of the default suite."""
 
-Lifecycle.TestCase.settings = settings(
-    max_examples=RUNS or 24,
-    stateful_step_count=30 if RUNS else 18,
-    deadline=None,
-    database=None,
-    derandomize=not RUNS,
-    phases=[Phase.generate],  # for a failure that is hard to read, add Phase.shrink
-    suppress_health_check=list(HealthCheck),
-)
+Lifecycle.TestCase.settings = runs(RUNS or 24, 30 if RUNS else 18, the_same=not RUNS)
 TestLifecycle = Lifecycle.TestCase
