@@ -124,6 +124,7 @@ class Enrol:
         self._test_keys = test_keys
         self._random = random
         self._fetched: dict[str, float] = {}
+        self._fetching: dict[str, asyncio.Task[bool]] = {}
 
     # Administrators
 
@@ -301,10 +302,19 @@ class Enrol:
         partner = self._book.get(node_id)
         if partner is None or node_id == self._book.own_id:
             return False
-        started = self._clock.monotonic()
-        if started - self._fetched.get(node_id, -FETCH_PAUSE) < FETCH_PAUSE:
-            return False
-        self._fetched[node_id] = started
+        fetching = self._fetching.get(node_id)
+        if fetching is None:
+            started = self._clock.monotonic()
+            if started - self._fetched.get(node_id, -FETCH_PAUSE) < FETCH_PAUSE:
+                return False
+            self._fetched[node_id] = started
+            fetching = self._fetching[node_id] = asyncio.create_task(self._fetch(partner))
+            fetching.add_done_callback(lambda _: self._fetching.pop(node_id, None))
+        # If we are cancelled here, whoever else waits for it is not.
+        return await asyncio.shield(fetching)
+
+    async def _fetch(self, partner: Partner) -> bool:
+        node_id = partner.node_id
         try:
             answer = await self._call(_endpoint(partner), "GET", "/node/v1/descriptor", headers=_MSGPACK)
             if answer.status != 200:

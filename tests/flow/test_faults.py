@@ -104,3 +104,16 @@ async def test_nothing_but_posts_to_partners_leaves_a_node(county: County) -> No
     await county.send("luton-jcp", "16-two-reports-jobcentre")
     await county.settle()
     assert {(each.method, each.path) for each in county.wire.log} == {("POST", ENVELOPES), ("POST", HELLO)}
+
+
+async def test_requests_that_come_together_wait_for_the_same_new_descriptor(county: County) -> None:
+    await county.add("luton-jcp", "luton-mash")
+    county.wire.next(FAULTS["a bare 422"], times=20, path=HELLO)
+    county.clock.jump(seconds=1)
+    await county["luton-jcp"].rotate.rotate("a-first", sealing=True, message=True)
+    county.wire.next(FAULTS["the request is there twice at once"], times=1, to="luton-mash", path=ENVELOPES)
+    await county.send("luton-jcp", alert())
+    await county.settle()
+    asked = [each for each in county.wire.log if each.path == "/node/v1/descriptor"]
+    assert len(asked) == 1, "both waited for one, and neither was sent away to come again"
+    assert len(await county.inbox("luton-mash")) == 1
