@@ -403,7 +403,7 @@ class Retain:
         if not rows:
             return set()
         came, said, copied = beside
-        await retention.purge_inbox(tx, [(at, code, row.seq) for row in rows])
+        retention.purge_inbox(tx, [row.seq for row in rows], at, code)
         await remarks.purge_found(tx, remarks.RECEIVED, said, at, [row.message_id for row in rows])
         arrivals = inbox.brought(came)
         by_partner: dict[str, list[Statement]] = {}

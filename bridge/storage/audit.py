@@ -18,7 +18,7 @@ from bridge.crypto.vault import search_tag
 from bridge.errors import Rejected
 from bridge.partners import same_name
 from bridge.storage import counters
-from bridge.storage.database import Database, Parameters, Row, Transaction
+from bridge.storage.database import Database, Parameters, Row, Transaction, together
 
 TILE: Final = 256
 """How many hashes a tile stands for: leaves at level 1, tiles of the level below at every other."""
@@ -74,7 +74,7 @@ async def append(tx: Transaction, events: Sequence[Event], now_ms: int) -> None:
             made = record_of(event, seq, when)
             record = msgspec.json.encode(made)
             rows.append((seq, record, leaf(record), made.alert or None))
-        return [("insert into audit (seq, record, leaf, alert) values (?, ?, ?, ?)", rows)]
+        return together("insert into audit (seq, record, leaf, alert) values", rows)
 
     tx.later_by(*counters.taking("audit", len(events)), numbered)
 

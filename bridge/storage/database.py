@@ -43,6 +43,24 @@ def unavailable(sentence: str, hint: str = "Try again; if it stays, run `bridge 
     return Unavailable("storage", sentence, hint)
 
 
+TOGETHER = 100
+"""At most this many rows one statement inserts: far below the values that any engine takes."""
+
+
+def together(insert: str, rows: Sequence[Parameters], then: str = "") -> list[tuple[str, list[Parameters]]]:
+    """One statement for many rows: `insert` up to and with `values`, what they are, and what comes `then`.
+
+    An engine's thread has to wait for the interpreter at each row of a statement that is run for each of them, which is
+    little where nothing else goes on and milliseconds beside a busy interface.
+    """
+    made: list[tuple[str, list[Parameters]]] = []
+    for at in range(0, len(rows), TOGETHER):
+        some = rows[at : at + TOGETHER]
+        one = f"({','.join('?' * len(some[0]))})"
+        made.append((f"{insert} {','.join([one] * len(some))} {then}", [[value for row in some for value in row]]))
+    return made
+
+
 class Transaction(ABC):
     """One unit of work: everything in it becomes durable together when the block ends, or none of it.
 

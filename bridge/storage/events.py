@@ -9,7 +9,7 @@ import msgspec
 from bridge.clock import moment
 from bridge.events import OF_STATUS, Event, Facts, about
 from bridge.storage import counters
-from bridge.storage.database import Database, Row, Transaction
+from bridge.storage.database import Database, Row, Transaction, together
 
 NUMBERS = "events"
 
@@ -41,12 +41,10 @@ async def tell(tx: Transaction, new: Sequence[New], at: int) -> None:
     ]
     tx.later_by(
         *counters.taking(NUMBERS, len(rows)),
-        lambda taken: [
-            (
-                "insert into events (seq, id, at, type, alert_id, partner, data) values (?, ?, ?, ?, ?, ?, ?)",
-                [(seq, *row) for seq, row in enumerate(rows, counters.first(taken, len(rows)))],
-            )
-        ],
+        lambda taken: together(
+            "insert into events (seq, id, at, type, alert_id, partner, data) values",
+            [(seq, *row) for seq, row in enumerate(rows, counters.first(taken, len(rows)))],
+        ),
     )
 
 

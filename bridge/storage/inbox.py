@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from bridge.retention import REVIEWED
 from bridge.storage import counters, seen
-from bridge.storage.database import Database, Parameters, Row, Transaction
+from bridge.storage.database import Database, Parameters, Row, Transaction, together
 
 
 class Item(NamedTuple):
@@ -466,9 +466,10 @@ async def counts(db: Database | Transaction) -> dict[str, int]:
 
 async def add_told(tx: Transaction, rows: Iterable[tuple[bytes, str, int, str | None]]) -> None:
     """Record what we said, signed, of messages that we received, by the end of the unit: (message id, status, at, code)."""
-    tx.later(
-        "insert into said (message_id, status, at, code) values (?, ?, ?, ?) on conflict do nothing", list(rows)
-    )
+    for statement, some in together(
+        "insert into said (message_id, status, at, code) values", list(rows), "on conflict do nothing"
+    ):
+        tx.later(statement, some)
 
 
 async def add_said(tx: Transaction, message_id: bytes, status: str, at: int, code: str | None) -> None:

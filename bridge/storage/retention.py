@@ -112,15 +112,14 @@ async def inbox_of(db: Database | Transaction, alert_id: str, partner: str) -> l
     return [Due(*row) for row in rows]
 
 
-async def purge_inbox(tx: Transaction, rows: Iterable[tuple[int, str, int]]) -> None:
-    """Delete the content of (now, code, seq): key, content and traces go, the stub stays. By the end of the unit."""
-    gone = list(rows)
+def purge_inbox(tx: Transaction, seqs: Sequence[int], now: int, code: str) -> None:
+    """Delete received alerts (a few hundred): key, content and traces go, the stub stays. By the end of the unit."""
     tx.later(
         "update inbox set wrapped_key = null, content = null, note = null, purged_at = ?, state = 'purged', state_at = ?,"
-        " code = ?, version = version + 1 where seq = ?",
-        [(now, now, code, seq) for now, code, seq in gone],
+        f" code = ?, version = version + 1 where seq in ({_among(len(seqs))})",
+        [(now, now, code, *seqs)],
     )
-    traces.drop(tx, [seq for _, _, seq in gone])
+    traces.drop(tx, seqs)
 
 
 async def wrapped(tx: Transaction, seqs: Sequence[int]) -> dict[int, bytes]:

@@ -25,8 +25,9 @@ async def add(tx: Transaction, rows: Iterable[tuple[int, int]], up_to: int) -> N
 
 def drop(tx: Transaction, seqs: Sequence[int]) -> None:
     """Drop all that is here of alerts, by the end of the unit."""
-    tx.later("delete from traces where inbox_seq = ?", [(seq,) for seq in seqs])
-    tx.later("delete from told_apart where later_seq = ? or earlier_seq = ?", [(seq, seq) for seq in seqs])
+    marks = ",".join("?" * len(seqs))
+    tx.later(f"delete from traces where inbox_seq in ({marks})", [tuple(seqs)])
+    tx.later(f"delete from told_apart where later_seq in ({marks}) or earlier_seq in ({marks})", [(*seqs, *seqs)])
 
 
 async def counts(db: Database | Transaction, marks: Sequence[int]) -> dict[int, int]:
