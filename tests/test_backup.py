@@ -117,6 +117,9 @@ async def test_a_backup_holds_what_the_node_held_and_a_new_folder_becomes_that_n
     node: Node, clock: Clock, place: Path, secret: Path, tmp_path: Path
 ) -> None:
     sent = await node.submit.send(alert(), "operator")
+    profiles = node.directory / "profiles"
+    profiles.mkdir()
+    (profiles / "housing.toml").write_bytes(b'title = "as \xff it stands"')
     made = await node.backup.make(place / "kent", secret, ["data", "keystore"], "operator", nobody)
     assert [Path(each.file).name for each in made] == ["kent.data", "kent.keystore"]
     assert all(Path(each.file).stat().st_mode & 0o777 == 0o600 for each in made)
@@ -140,6 +143,10 @@ async def test_a_backup_holds_what_the_node_held_and_a_new_folder_becomes_that_n
     assert {modes["data.db"], modes["keystore.db"], modes["node.toml"]} == {0o600}
     assert modes["node.key"] == 0o400
     assert list((tmp_path / "new" / "run").glob("restore-*")) == []
+    assert {each.name: each.read_bytes() for each in (tmp_path / "new" / "profiles").iterdir()} == {
+        "housing.toml": b'title = "as \xff it stands"'
+    }
+    assert not (tmp_path / "new" / "profiles.json").exists()
 
 
 async def test_traffic_goes_on_while_a_backup_is_made_and_all_of_its_moment_is_in_it(

@@ -1,10 +1,13 @@
 """The profiles of a node: the TOML files of one folder, read when they are asked for, so that an edit counts at once."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+import msgspec
+
+from bridge import files
 from bridge.answers import Shown
-from bridge.errors import Misconfigured, Rejected
+from bridge.errors import Malformed, Misconfigured, Rejected
 from bridge.mapping.profile import LIMIT, NAME, Profile, read
 
 FOLDER = "profiles"
@@ -55,6 +58,29 @@ class Shelf:
                 )
             )
         return tuple(made)
+
+
+PACKED: Final = "profiles.json"
+"""Name of the file that holds all profiles of a node, as :func:`packed` makes it."""
+
+
+def packed(folder: Path) -> bytes | None:
+    """All profiles of a folder in one file, byte for byte, faulty ones too; None when there are none."""
+    paths = sorted(folder.glob("*.toml")) if folder.is_dir() else []
+    found = {path.stem: path.read_bytes() for path in paths if NAME.fullmatch(path.stem) and path.is_file()}
+    return msgspec.json.encode(found) if found else None
+
+
+def lay_out(content: bytes, folder: Path) -> None:
+    """Make the folder, with the profiles that :func:`packed` put into `content`. Raises Malformed, OSError."""
+    try:
+        found = msgspec.json.decode(content, type=dict[str, bytes])
+    except msgspec.MsgspecError:
+        raise Malformed("profiles", "They are not as a backup holds them.") from None
+    folder.mkdir(mode=0o700)
+    for name, text in found.items():
+        if NAME.fullmatch(name):
+            files.write(folder / f"{name}.toml", text)
 
 
 def _text(path: Path) -> str:

@@ -62,7 +62,7 @@ from bridge.crypto.keys import PublicKey
 from bridge.crypto.tls import spki_pin, valid_until
 from bridge.errors import BridgeError, Misconfigured, Rejected
 from bridge.mapping.shelf import FOLDER as PROFILES
-from bridge.mapping.shelf import Shelf
+from bridge.mapping.shelf import Shelf, packed
 from bridge.metrics import Metrics
 from bridge.nodes import aside, lock, pages
 from bridge.nodes.acknowledge import Acknowledge, Received
@@ -239,6 +239,7 @@ class Node:
             database=database,
             keystore=keystore,
             data_files=lambda: [each for name in KEPT if (each := directory / name).exists()],
+            profiles=lambda: packed(directory / PROFILES),
             key_files=lambda: [] if settings.keys.passphrase_file else [directory / settings.keys.key_file],
             sign_head=self.checkpoint.sign,
             clock=clock,

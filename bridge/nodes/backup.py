@@ -25,6 +25,7 @@ from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto import archive
 from bridge.errors import BridgeError, Malformed, Misconfigured, Rejected, Unavailable
+from bridge.mapping.shelf import PACKED
 from bridge.receipts import Digest, Moment, NodeId
 from bridge.storage import audit, counters
 from bridge.storage.database import Database
@@ -103,7 +104,8 @@ class Made(msgspec.Struct, frozen=True, omit_defaults=True):
 class Backup:
     """Makes backups. Everything it needs comes in as an argument.
 
-    `data_files` and `key_files` are what else belongs to a class: settings and agreements, the key file.
+    `data_files` and `key_files` are what else belongs to a class: settings and agreements, the key file; `profiles` gives
+    the mapping profiles in one.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Backup:
         database: Database,
         keystore: Keystore,
         data_files: Callable[[], Sequence[Path]],
+        profiles: Callable[[], bytes | None],
         key_files: Callable[[], Sequence[Path]],
         sign_head: Callable[[], Awaitable[audit.Checkpoint | None]],
         clock: Clock,
@@ -125,6 +128,7 @@ class Backup:
         self._db = database
         self._keystore = keystore
         self._data_files = data_files
+        self._profiles = profiles
         self._key_files = key_files
         self._sign_head = sign_head
         self._clock = clock
@@ -161,11 +165,15 @@ class Backup:
             if kind == "data":
                 copy = private / "data.db"
                 await self._db.snapshot(copy, lambda done, of: progress(f"copying {kind}", done, of))
-                files = [copy, *self._data_files()]
+                parts = [copy, *self._data_files()]
+                profiles = self._profiles()
+                if profiles is not None:
+                    files.write(private / PACKED, profiles)
+                    parts.append(private / PACKED)
             else:
                 copy = private / "keystore.db"
                 await self._keystore.snapshot(copy, lambda done, of: progress(f"copying {kind}", done, of))
-                files = [copy, *self._key_files()]
+                parts = [copy, *self._key_files()]
             if not await examine(copy):
                 raise Unavailable("storage", "The copy of the database is not whole.", "Run `bridge check`.")
             header = Header(
@@ -176,7 +184,7 @@ class Backup:
                 created=now,
                 version=self._version,
                 log_size=head.size if head else 0,
-                parts=tuple([await asyncio.to_thread(_part, each) for each in files]),
+                parts=tuple([await asyncio.to_thread(_part, each) for each in parts]),
                 stretch=Stretch(
                     "argon2id",
                     archive.MEMORY_KIB,
@@ -188,7 +196,7 @@ class Backup:
             final = out.with_name(f"{out.name}.{kind}")
             fresh = final.with_name(f".{final.name}.{header.id}")
             try:
-                await asyncio.to_thread(_write, fresh, header, files, passphrase, progress)
+                await asyncio.to_thread(_write, fresh, header, parts, passphrase, progress)
                 read, sha256 = await asyncio.to_thread(_verify, fresh, passphrase, progress)
                 if read != header:
                     raise archive.damaged()

@@ -20,6 +20,8 @@ from bridge import files, logs
 from bridge.clock import Clock
 from bridge.config import Settings
 from bridge.errors import Misconfigured, Rejected
+from bridge.mapping.shelf import FOLDER as PROFILES
+from bridge.mapping.shelf import PACKED, lay_out
 from bridge.nodes import aside
 from bridge.nodes.app import KEYSTORE, Node
 from bridge.nodes.backup import Header, Progress, read_header, unpack
@@ -96,6 +98,9 @@ async def _anew(
             file.rename(made / file.name)
         for folder in (made / RUN).iterdir():
             folder.rmdir()
+        if (made / PACKED).exists():
+            lay_out((made / PACKED).read_bytes(), made / PROFILES)
+            (made / PACKED).unlink()
         settings = Settings.load(made, {})
         _place_key(made, settings)
         if directory.exists():
