@@ -5,13 +5,14 @@ passes but what is urgent, and that is recorded as an emergency share.
 """
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from bridge import vocabulary
+from bridge.areas import day_of
 from bridge.errors import Misconfigured
 
 Words = Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -111,13 +112,9 @@ def read(text: bytes) -> tuple[Agreement, ...]:
     return agreements
 
 
-def _today(now: datetime) -> date:
-    return now.astimezone(UTC).date()
-
-
 def in_force(agreement: Agreement, now: datetime) -> bool:
     """Whether it has begun, has not ended, and its review is no more than 90 days late."""
-    today = _today(now)
+    today = day_of(now)
     last = agreement.review_by + REVIEW_GRACE
     if agreement.ends is not None:
         last = min(last, agreement.ends)
@@ -126,7 +123,7 @@ def in_force(agreement: Agreement, now: datetime) -> bool:
 
 def review_due(agreement: Agreement, now: datetime) -> bool:
     """Whether the day of its review has passed: it holds for a while yet, and an administrator should be told."""
-    return _today(now) > agreement.review_by
+    return day_of(now) > agreement.review_by
 
 
 def covers(agreement: Agreement, sender: str, recipient: str) -> bool:
@@ -175,7 +172,7 @@ def refusal(
         # A ceiling of OFFICIAL admits nothing above it; markings above OFFICIAL-SENSITIVE never get this far.
         if agreement.marking_ceiling == "OFFICIAL" and marking.strip().upper() != "OFFICIAL":
             return "marking", "The agreement with this partner covers information marked OFFICIAL only."
-        if keep_until > _today(now) + timedelta(days=agreement.max_retention_days) + CLOCK_DAY:
+        if keep_until > day_of(now) + timedelta(days=agreement.max_retention_days) + CLOCK_DAY:
             return "policy", (
                 f"The agreement with this partner lets content be kept for {agreement.max_retention_days} days "
                 "at most."
@@ -227,7 +224,7 @@ def longest_keeping(agreement: Agreement | None, until: date, now: datetime) -> 
     """The last day of keeping that the agreement allows, no later than `until`; the sender sets it before sending."""
     if agreement is None:
         return until
-    return min(until, _today(now) + timedelta(days=agreement.max_retention_days))
+    return min(until, day_of(now) + timedelta(days=agreement.max_retention_days))
 
 
 def standing(ceiling_days: int) -> Agreement:

@@ -12,10 +12,22 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from datetime import date
-from typing import Literal, Protocol
+from datetime import date, datetime
+from typing import Final, Literal, Protocol
+from zoneinfo import ZoneInfo
 
 import msgspec
+
+LONDON: Final = ZoneInfo("Europe/London")
+
+
+def day_of(now: datetime) -> date:
+    """The day that it is in the United Kingdom, by which areas, hand-overs and terms begin and end.
+
+    Not the day of keeping, which is one of UTC (docs/adr/0009).
+    """
+    return now.astimezone(LONDON).date()
+
 
 Level = Literal["district", "upper", "force", "region", "country"]
 Method = Literal["postcode", "partial", "name", "code", "unknown"]

@@ -310,7 +310,7 @@ class Refusal(msgspec.Struct, frozen=True):
     settles_message: bool = True
 
 
-_WORKER = "You"
+YOU = "You"
 _ADMIN = "Your administrator"
 _NODE = "This system"
 
@@ -340,13 +340,13 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
             Refusal(
                 "unknown-area",
                 "The partner does not serve the home area that was given.",
-                _WORKER,
+                YOU,
                 "Check the home area and choose another team.",
             ),
             Refusal(
                 "expired",
                 "The alert arrived outside the time in which it may be delivered.",
-                _WORKER,
+                YOU,
                 "Ring the team, then send it again if it is still needed.",
             ),
             Refusal(
@@ -364,7 +364,7 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
             Refusal(
                 "policy",
                 "A rule of the partner does not allow this alert.",
-                _WORKER,
+                YOU,
                 "Ring the team and ask what it may receive.",
             ),
             Refusal(
@@ -376,7 +376,7 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
             Refusal(
                 "marking",
                 "The marking is above what may be sent this way.",
-                _WORKER,
+                YOU,
                 "Use the channel that is approved for this marking.",
             ),
             Refusal(
@@ -388,7 +388,7 @@ REFUSALS: Mapping[str, Refusal] = MappingProxyType(
             Refusal(
                 "exercise",
                 "An exercise was sent to a live team, or a real alert to an exercise.",
-                _WORKER,
+                YOU,
                 "Check the kind of alert and the partner, and send it again.",
             ),
             Refusal(

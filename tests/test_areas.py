@@ -2,7 +2,7 @@
 
 import csv
 import importlib.resources
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from bridge.areas import (
     UNITED_KINGDOM,
     Found,
     Gazetteer,
+    day_of,
     hexagons,
     key_of,
     percent,
@@ -699,3 +700,17 @@ def test_every_district_has_a_hexagon_of_its_own_on_the_map(uk: Gazetteer) -> No
     assert (min(column), min(row)) == (0, 0)
     above = {name: cells[code][1] for name, code in (("Orkney", "S12000023"), ("Leeds", "E08000035"), ("Dover", "E07000108"))}
     assert above["Orkney"] < above["Leeds"] < above["Dover"]
+
+
+@pytest.mark.parametrize(
+    ("now", "day"),
+    [
+        ("2026-11-22T23:59:59", date(2026, 11, 22)),
+        ("2027-03-31T22:59:59", date(2027, 3, 31)),
+        ("2027-03-31T23:00:00", date(2027, 4, 1)),
+        ("2027-04-01T00:30:00", date(2027, 4, 1)),
+    ],
+    ids=["winter", "before midnight", "midnight in summer", "after it"],
+)
+def test_areas_change_at_midnight_on_the_clocks_of_the_country(now: str, day: date) -> None:
+    assert day_of(datetime.fromisoformat(now).replace(tzinfo=UTC)) == day

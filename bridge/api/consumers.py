@@ -27,6 +27,7 @@ from bridge.api.door import (
     told,
 )
 from bridge.api.problems import document, help_page
+from bridge.areas import day_of
 from bridge.clock import Clock
 from bridge.errors import Rejected
 from bridge.events import KINDS
@@ -570,7 +571,7 @@ class Consumers:
         """`certain` is a code only where one may be taken without asking."""
         query = asked(request, AreaQuery)
         places = self._places()
-        resolution = places.resolve(_typed(query.q), self._clock.now().date())
+        resolution = places.resolve(_typed(query.q), day_of(self._clock.now()))
         certain = resolution.certain
         return answered(
             answers.Resolved(
@@ -590,7 +591,7 @@ class Consumers:
     async def who_gets_it(self, request: web.Request, _actor: Actor) -> web.StreamResponse:
         """One leg for each function asked for (children's services and police when none is)."""
         query = asked(request, RouteQuery)
-        on = self._clock.now().date()
+        on = day_of(self._clock.now())
         functions = []
         for text in query.function or ("MASH", "POLICE"):
             function = vocabulary.function(text)

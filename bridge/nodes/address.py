@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import structlog
 from bridge import agreements, alerts, routing, vocabulary, wire
 from bridge.alerts import Alert, Carried, CarriedHome, CarriedStep, Desk, Sender
 from bridge.answers import Leg
-from bridge.areas import Area, Candidate, Gazetteer, PostcodeLookup, Resolution
+from bridge.areas import Area, Candidate, Gazetteer, PostcodeLookup, Resolution, day_of
 from bridge.clock import Clock
 from bridge.errors import Rejected
 from bridge.partners import Partner, State
@@ -85,7 +85,7 @@ class Address:
                 "Use a node that is set up for it, or change /status.",
                 pointer="/status",
             )
-        on = now.astimezone(UTC).date()
+        on = day_of(now)
         places = self._places()
         home = resolve_home(alert, places, on)
         needs = [_need(want, alert, home, places.gazetteer, on) for want in alerts.audience(alert, now)]
@@ -190,7 +190,7 @@ class Address:
         where what one node did there is now for several. Raises Rejected `unknown-area` and what the agreement refuses.
         """
         now = self._clock.now()
-        on = now.astimezone(UTC).date()
+        on = day_of(now)
         alert = msgspec.json.decode(carried.body, type=Alert)
         code = area or self._wanted(step, carried, alert)
         if area is not None and self._places().gazetteer.successor(area, on) is None:

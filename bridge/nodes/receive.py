@@ -21,7 +21,7 @@ import structlog
 
 from bridge import agreements, alerts, targets, wire
 from bridge.alerts import Alert, Carried
-from bridge.areas import Gazetteer
+from bridge.areas import Gazetteer, day_of
 from bridge.audit import Event
 from bridge.clock import Clock, end_of, millis, moment
 from bridge.crypto import envelope as seals
@@ -451,7 +451,7 @@ class Receive:
     def _my_area(self, leg: alerts.CarriedStep, carried: Carried, own: Partner, now: datetime) -> None:
         """The area that this node was chosen for is one it serves, and the home area lies where the route says."""
         gazetteer = self._gazetteer()
-        today = now.astimezone(UTC).date()
+        today = day_of(now)
         grants = [
             grant
             for grant in own.grants

@@ -542,3 +542,11 @@ async def test_a_stream_ends_with_the_session_and_does_not_keep_it_alive(quarry:
         assert not await house.node.sign_in.still(visitor, May.RECEIVE)
         house.clock.move(minutes=1)
         assert not await house.node.sign_in.still(visitor, May.SEND)
+
+
+async def test_every_mistake_is_told_at_once_in_the_order_of_the_page(street: Street) -> None:
+    worker = await street.jobcentre.someone("sender")
+    await worker.get("/send")
+    seen = await worker.post("/send", {**ALERT, "seen": "", "area": "Kennt", "name": "", "happened": "short"})
+    assert [link for link, _text in seen.errors] == ["seen", "area", "name", "happened"]
+    assert any("We do not know “Kennt”" in text for _link, text in seen.errors)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from bridge import routing, vocabulary
 from bridge.accounts import May
-from bridge.areas import Area, Gazetteer
+from bridge.areas import Area, Gazetteer, day_of
 from bridge.web.admin.office import Office
 from bridge.web.forms import Form
 from bridge.web.hexes import picture
@@ -44,7 +44,7 @@ class Areas:
         function = vocabulary.function(visit.query("team")) or FIRST[0]
         show = visit.query("show") if visit.query("show") in SHOWN else ("gaps" if self._office.partners() else "all")
         text = visit.query("q").casefold()
-        rows = self.rows(function, visit.now.date())
+        rows = self.rows(function, day_of(visit.now))
         counts = {kind: sum(1 for row in rows if _shows(row, kind)) for kind in SHOWN}
         chosen = [row for row in rows if _shows(row, show) and (not text or text in row["find"])]
         plain = [{key: value for key, value in row.items() if key != "find"} for row in rows]

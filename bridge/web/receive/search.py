@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, time, timedelta
 
 from bridge.accounts import May
+from bridge.areas import day_of
 from bridge.nodes.triage import MOST_SEARCHED
 from bridge.web.admin.office import called
 from bridge.web.forms import Form
@@ -71,7 +72,7 @@ class Search:
     def _code(self, visit: Visit, typed: str, form: Form) -> str:
         if not typed:
             return ""
-        resolution = self._desk.places().resolve(typed, visit.now.date())
+        resolution = self._desk.places().resolve(typed, day_of(visit.now))
         if resolution.certain is None:
             form.error("area", _("Enter the full name of one council, county or police force"))
             return ""

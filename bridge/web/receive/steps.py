@@ -5,6 +5,7 @@ from typing import Any
 
 from bridge import vocabulary
 from bridge.accounts import May
+from bridge.areas import day_of
 from bridge.errors import Malformed, Rejected
 from bridge.nodes.acknowledge import Received
 from bridge.nodes.triage import Located
@@ -102,7 +103,7 @@ class Steps:
         """The code of the area that was typed or chosen, and what it may mean if that is not certain."""
         if not typed or form.errors:
             return None, []
-        resolution = self._desk.places().resolve(typed, visit.now.date())
+        resolution = self._desk.places().resolve(typed, day_of(visit.now))
         found = [(each.area.code, each.area.label) for each in resolution.candidates[:8]]
         chosen = form.value("code")
         if chosen and chosen in {code for code, _name in found}:

@@ -4,7 +4,7 @@ Each question belongs to a part of the alert. A correction changes the parts who
 byte of meaning as it was, also what the form does not know.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
@@ -87,8 +87,13 @@ class Written(msgspec.Struct, frozen=True, omit_defaults=True):
         return "Written(...)"
 
 
-def read(form: Form, now: datetime, teams: Sequence[str] = ()) -> Answers | None:
-    """The answers of a form, in the order of the page; None when something is missing, which the form then says."""
+def read(
+    form: Form, now: datetime, teams: Sequence[str] = (), wrong_area: Callable[[str], str] = lambda _text: ""
+) -> Answers | None:
+    """The answers of a form, in the order of the page; None when something is missing, which the form then says.
+
+    `wrong_area` says what is wrong with an area as it was typed; nothing where it may be one.
+    """
     today = now.astimezone(LONDON).date()
     danger = form.choice("danger", ("yes", "no"), _("Select whether anyone is in danger now")) == "yes"
     seen = form.choice("seen", [code for code, _text, _hint in SEEN], _("Select what you have seen"))
@@ -96,6 +101,8 @@ def read(form: Form, now: datetime, teams: Sequence[str] = ()) -> Answers | None
     missing = "" if unknown else _('Enter the area the person is from, or select "I do not know"')
     text = form.text("area", missing, longest=100, label=_("Where the person is from"))
     chosen = form.value("area_code") if form.value("area_name") == text else ""
+    if text and not unknown and not chosen and (wrong := wrong_area(text)):
+        form.error("area", wrong)
     name = form.text("name", longest=200, label=_("Name"))
     age = form.choice("age", AGES)
     description = form.text("description", longest=1000, label=_("What they look like"))

@@ -14,6 +14,7 @@ from bridge import alerts, targets
 from bridge.accounts import May
 from bridge.alerts import Alert
 from bridge.answers import Leg, Moment, Row
+from bridge.areas import day_of
 from bridge.errors import Rejected
 from bridge.nodes.address import Places, candidate_facts
 from bridge.nodes.ask import Ask
@@ -21,7 +22,7 @@ from bridge.nodes.follow import Follow, Followed
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
 from bridge.partners import Partner
-from bridge.receipts import PLAIN, REFUSALS, STATUSES, Status
+from bridge.receipts import PLAIN, REFUSALS, STATUSES, YOU, Refusal, Status
 from bridge.remarks import TEXT_LIMIT
 from bridge.web.forms import Form
 from bridge.web.live import Live
@@ -322,7 +323,7 @@ class SentAlerts:
         text = form.text("area", _("Enter the area it should go to"), longest=100, label=_("Area"))
         if form.errors:
             return self._sending_on(visit, followed, form)
-        resolution = self._places().resolve(text, visit.now.date())
+        resolution = self._places().resolve(text, day_of(visit.now))
         offered = {each.area.code: each for each in resolution.candidates}
         certain = resolution.certain
         code = certain.area.code if certain else form.value("which") if form.value("which") in offered else ""
@@ -441,7 +442,7 @@ class SentAlerts:
             "can_send_on": not rerouted
             and (held or status in {Status.REFUSED, Status.NOT_OURS, Status.UNDELIVERED}),
             "sentence": _(refusal.sentence) if refusal else _(PLAIN[status]),
-            "next_step": _(refusal.next_step) if refusal else "",
+            "next_step": _next_step(refusal) if refusal else "",
             "unreachable": status is Status.QUEUED and leg.node is not None and self._unreachable(leg.node),
             "telephone": leg.telephone or "",
             "hours": leg.hours or "",
@@ -469,6 +470,12 @@ class SentAlerts:
             "message": each.message,
             "signed": each.signed,
         }
+
+
+def _next_step(refusal: Refusal) -> str:
+    """What is to be done after a refusal, and by whom if it is not the worker."""
+    step = _(refusal.next_step)
+    return step if refusal.who == YOU else _("%(who)s can mend it: %(step)s", who=_(refusal.who), step=step)
 
 
 def _ref(visit: Visit) -> str:

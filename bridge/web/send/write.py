@@ -16,7 +16,7 @@ from bridge import alerts, grounds, vocabulary
 from bridge.accounts import May
 from bridge.alerts import Alert
 from bridge.answers import Sent
-from bridge.areas import Resolution
+from bridge.areas import Resolution, day_of
 from bridge.errors import Malformed, Rejected
 from bridge.nodes.address import Address, Places, Plan, candidate_facts
 from bridge.nodes.draft import Drafts, Kept
@@ -262,7 +262,7 @@ class Write:
     async def _answered(self, visit: Visit, task: Task) -> Answer:
         form, written = await self._typed(visit, task)
         teams = () if task.ref else visit.who.teams
-        answers = form_of.read(form, visit.now, teams)
+        answers = form_of.read(form, visit.now, teams, lambda text: self._wrong_area(text, visit.now))
         kept = await self._drafts.keep(visit.who.id, task.purpose, msgspec.json.encode(written))
         if form.value("danger") == "yes" and not written.rang:
             return Redirect(f"{task.base}/stop")
@@ -270,16 +270,17 @@ class Write:
             return self._form(visit, task, form, kept)
         if answers.unknown or answers.area:
             return await self._onwards(visit, task, form, kept, answers, written)
-        resolution = self._resolved(answers.text, visit.now)
-        if not resolution.candidates:
-            text = _(
-                "We do not know “%(typed)s”. Check the spelling or choose from the list", typed=answers.text
-            )
-            form.error("area", f"{text}. {_(resolution.note)}" if resolution.note else text)
-            return self._form(visit, task, form, kept)
-        if resolution.certain is None and not written.area:
+        if self._resolved(answers.text, visit.now).certain is None and not written.area:
             return Redirect(f"{task.base}/area")
         return await self._onwards(visit, task, form, kept, answers, written)
+
+    def _wrong_area(self, typed: str, now: datetime) -> str:
+        """What is wrong with an area as it was typed; nothing where it may be one."""
+        resolution = self._resolved(typed, now)
+        if resolution.candidates:
+            return ""
+        text = _("We do not know “%(typed)s”. Check the spelling or choose from the list", typed=typed)
+        return f"{text}. {_(resolution.note)}" if resolution.note else text
 
     async def _onwards(
         self, visit: Visit, task: Task, form: Form, kept: Kept, answers: Answers, written: Written
@@ -336,7 +337,7 @@ class Write:
 
     def _local_desk(self, area: str, now: datetime) -> tuple[str, str, str | None] | None:
         """Name, telephone and hours of the safeguarding hub where we are, when it is a partner."""
-        leg = self._address.routed([Need("MASH", area)], now.date())[0]
+        leg = self._address.routed([Need("MASH", area)], day_of(now))[0]
         partner = self._partner(leg.node) if leg.node and leg.function == "MASH" else None
         contact = partner.descriptor.contact if partner else None
         if partner is None or contact is None or contact.number is None:
@@ -516,7 +517,7 @@ class Write:
         return self._address.plan(body), body
 
     def _resolved(self, text: str, now: datetime) -> Resolution:
-        return self._places().resolve(text, now.date())
+        return self._places().resolve(text, day_of(now))
 
     def _within(self, code: str) -> str:
         """What an area lies in, to tell it from others of the same name."""
