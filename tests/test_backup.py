@@ -237,7 +237,7 @@ async def test_a_restored_backup_from_before_the_end_of_its_time_shows_nothing_o
     await node.backup.make(place / "early", secret, ["data"], "operator", nobody)
     for _ in range(7 * 24):
         clock.on(hours=1)
-        await node.retain.tick()
+        await node.brake.tick()
     swept = await node.retain.run()
     assert (swept.sent, swept.braked) == (1, False)
     directory = node.directory
@@ -273,7 +273,7 @@ async def test_what_a_restore_put_aside_goes_on_time_and_shows_nothing_meanwhile
     for _ in range(4 * 24):
         clock.on(hours=1)
     back = await again(directory, clock)
-    await back.retain.release_brake("A. Osei")
+    await back.brake.release("A. Osei")
     await back.retain.run()
     assert (directory / "data.db.before").exists()
     opened = tmp_path / "opened"

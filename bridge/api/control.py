@@ -14,6 +14,7 @@ from bridge.api.door import answered, body_of, route
 from bridge.clock import Clock
 from bridge.errors import Malformed, Rejected
 from bridge.nodes.admit import Actor, Admit
+from bridge.nodes.brake import TimeBrake
 from bridge.nodes.enrol import Enrol
 from bridge.nodes.retain import Retain
 from bridge.partners import Partner
@@ -95,12 +96,13 @@ class Control:
     """Handlers for `/control`: only the operating system's own user reaches them."""
 
     def __init__(
-        self, *, enrol: Enrol, book: Book, admit: Admit, retain: Retain, operations: Operations, clock: Clock
+        self, *, enrol: Enrol, book: Book, admit: Admit, retain: Retain, brake: TimeBrake, operations: Operations, clock: Clock
     ) -> None:
         self._enrol = enrol
         self._book = book
         self._admit = admit
         self._retain = retain
+        self._brake = brake
         self._operations = operations
         self._clock = clock
 
@@ -216,7 +218,7 @@ class Control:
         """With a reference, one of two people ends a hold; without, an administrator confirms the clock."""
         wanted = await _read(request, Releasing)
         if wanted.ref is None:
-            return answered({"brake_released": await self._retain.release_brake(_named(wanted.admin))})
+            return answered({"brake_released": await self._brake.release(_named(wanted.admin))})
         ref = parse_reference(wanted.ref) or wanted.ref.lower()
         return answered(await self._retain.release(ref, _named(wanted.admin)))
 

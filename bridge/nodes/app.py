@@ -71,6 +71,7 @@ from bridge.nodes.admit import Actor, Admit
 from bridge.nodes.ask import Ask
 from bridge.nodes.backup import Backup
 from bridge.nodes.bell import Bell
+from bridge.nodes.brake import TimeBrake
 from bridge.nodes.bulk import Bulk
 from bridge.nodes.bulk import Sent as BulkSent
 from bridge.nodes.checkpoint import Checkpoint, Progress
@@ -312,22 +313,29 @@ class Node:
             metrics=metrics,
             deliver_by_days=delivery.deliver_by_days,
         )
+        self.brake = TimeBrake(
+            database=database,
+            ask_time=self.enrol.ask_time,
+            trusted=self._time_trusted,
+            known_as=administrators.known_as,
+            clock=clock,
+            metrics=metrics,
+            step=timedelta(seconds=settings.clock.step_seconds),
+            gap=timedelta(hours=settings.clock.start_hours),
+        )
         self.retain = Retain(
             database=database,
             keystore=keystore,
             contents=contents,
             identity=self.rotate.identity,
             classes=self.classes,
+            brake=self.brake,
             wake=self.deliver.wake,
-            ask_time=self.enrol.ask_time,
             checkpoint=self.checkpoint.give,
-            trusted=self._time_trusted,
             own_classes=classes,
             administrators=administrators,
             clock=clock,
             metrics=metrics,
-            step=timedelta(seconds=settings.clock.step_seconds),
-            gap=timedelta(hours=settings.clock.start_hours),
         )
         self.withdraw = Withdraw(
             database=database,
@@ -546,6 +554,7 @@ class Node:
                 await node.administrators.start(database)
                 for partner in await load(database, registry_decode):
                     node.book.put(partner)
+                await node.brake.start()
                 await node.retain.start()
                 await node.checkpoint.load()
                 await node.witness.load()
@@ -631,7 +640,7 @@ class Node:
         """What a running node does again and again: name, seconds between, work."""
         return (
             Job("sweep-outbox", 1.0, self.deliver.sweep),
-            Job("watch-clock", 5.0, self.retain.tick),
+            Job("watch-clock", 5.0, self.brake.tick),
             Job("hand-over", 1.0, self.remember.hand_over),
             Job("sweep-content", self.settings.retention.sweep_seconds, self.retain.sweep),
             *((Job("folder", self.settings.folder.seconds, self.folder.work),) if self.settings.folder.path else ()),
@@ -721,7 +730,7 @@ class Node:
         return kept.days if kept else None
 
     def _sure(self) -> bool:
-        return self.retain.sure()
+        return self.brake.sure()
 
     async def _answered(self, tx: Transaction, changes: Sequence[settlement.Change]) -> None:
         await self.retain.answered(tx, changes)
@@ -898,7 +907,7 @@ class Node:
             await self.rotate.tend()
 
     async def _time_said(self, partner: str, said: datetime) -> None:
-        await self.retain.time_said(partner, said)
+        await self.brake.time_said(partner, said)
 
     def _name_of(self, node_id: str) -> str:
         partner = self.book.get(node_id)
@@ -964,7 +973,8 @@ class Node:
             )
             rooms.append(
                 Control(
-                    enrol=self.enrol, book=self.book, admit=self.admit, retain=self.retain, operations=operations, clock=self.clock
+                    enrol=self.enrol, book=self.book, admit=self.admit, retain=self.retain, brake=self.brake,
+                    operations=operations, clock=self.clock,
                 )
             )
         return routes_of(*rooms)
@@ -1210,7 +1220,7 @@ class Node:
             Check("clock", not ahead, "earlier than alerts already sent" if ahead else f"{now:%d %B %Y %H:%M} UTC")
         )
         steps += [Check("clock", False, _clock_ahead(self._name_of(each), by)) for each, by in self.deliver.ahead().items()]
-        if self.retain.brake is not None:
+        if self.brake.applied is not None:
             steps.append(
                 Check("deleting", False, "waits, for the clock is in doubt: if it is right, `bridge retention release --clock`")
             )

@@ -24,16 +24,15 @@ from bridge.crypto.vault import BucketKey
 from bridge.errors import Rejected
 from bridge.events import Facts, about
 from bridge.metrics import Metrics
+from bridge.nodes.brake import TimeBrake
 from bridge.receipts import Statement, Status
 from bridge.retention import (
     UNREAD,
     WARNINGS,
     Brake,
     Classes,
-    doubt,
     may_shorten,
     shorter,
-    voted,
     warning_due,
     withdrawn_until,
 )
@@ -52,7 +51,7 @@ from bridge.storage import (
     settlement,
 )
 from bridge.storage import copies as register
-from bridge.storage.administrators import Administrators
+from bridge.storage.administrators import Administrators, named
 from bridge.storage.contents import HELD_UNTIL, HOLD, Contents, gone
 from bridge.storage.database import Database, Parameters, Row, Transaction
 from bridge.storage.early import RECEIVED, SENT, Early
@@ -63,16 +62,10 @@ from bridge.vocabulary import RetentionClass
 
 log = structlog.get_logger()
 
-MARK = "high-water"
-BRAKE = "brake"
 DAYS = "retention-days"
 """Fact: the days that an administrator gave to classes, by code."""
 
 DAY = timedelta(days=1)
-MARK_EVERY_MS = 60_000
-ASK_EVERY = 60.0
-"""Seconds between two questions for partners' time while deleting is braked."""
-
 BATCH = 50
 LEAST_AT_ONCE, MOST_AT_ONCE = 30, 200
 AHEAD = 1_000
@@ -93,7 +86,6 @@ SOON = (3, 14, 30)
 EVIDENCE_BATCH = 200
 
 _AUTHORITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./-]{0,63}")
-_PERSON = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -124,16 +116,13 @@ class Retain:
         contents: Contents,
         identity: Callable[[], Identity],
         classes: Callable[[str | None], Classes],
+        brake: TimeBrake,
         wake: Callable[[str], None],
-        ask_time: Callable[[datetime], Awaitable[None]],
         checkpoint: Callable[[str], str | None],
-        trusted: Callable[[], None],
         administrators: Administrators,
         own_classes: dict[str, RetentionClass],
         clock: SteadyClock,
         metrics: Metrics,
-        step: timedelta = timedelta(hours=1),
-        gap: timedelta = DAY,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._db = database
@@ -141,120 +130,35 @@ class Retain:
         self._contents = contents
         self._identity = identity
         self._classes = classes
+        self._time = brake
         self._wake = wake
-        self._ask_time = ask_time
         self._checkpoint = checkpoint
-        self._trusted = trusted
         self._administrators = administrators
         self._known_as = administrators.known_as
         self._own_classes = own_classes
         self._clock = clock
         self._metrics = metrics
-        self._step = step
-        self._gap = gap
         self._random = random
-        self._brake: Brake | None = None
-        self._mark = 0
         self._forgotten = 0
-        self._asked = -ASK_EVERY
         self._reviewed: tuple[date, int] | None = None
         self._deleting = asyncio.Lock()
         self.last_run: datetime | None = None
         """When the last run since the start ended that could delete."""
 
-    # The clock in doubt
-
     async def start(self) -> None:
-        """Read the newest time known, and brake if the wall clock is too far from it."""
+        """Read what an administrator decided, and up to when ids are forgotten."""
         for code, days in (await self._days()).items():
             self._set(code, days)
-        kept = await counters.fact(self._db, MARK)
-        held = await counters.fact(self._db, BRAKE)
         self._forgotten = int(await counters.fact(self._db, retention.FORGOTTEN) or 0)
-        mark = moment(int(kept)) if kept else None
-        why = doubt(self._clock.wall(), mark, step=self._step, gap=self._gap)
-        if mark is not None:
-            self._mark = millis(mark)
-            self._clock.resume(mark)
-        if held is not None:
-            self._brake = msgspec.json.decode(held, type=Brake)
-        elif why is not None:
-            await self._pull(why)
-        self._show()
-
-    async def tick(self) -> None:
-        """Notice a jump of the clock, keep the newest time known; while braked ask partners what time it is."""
-        now = millis(self._clock.now())
-        if self._clock.stepped and self._brake is None:
-            await self._pull("step")
-        if self._brake is None and now - self._mark >= MARK_EVERY_MS:
-            async with self._db.transaction() as tx:
-                await counters.set_fact(tx, MARK, str(now))
-            self._mark = now
-        if self._brake is not None and self._clock.monotonic() - self._asked >= ASK_EVERY:
-            self._asked = self._clock.monotonic()
-            await self._ask_time(self._clock.wall())
-
-    async def _pull(self, reason: str) -> None:
-        self._brake = Brake(self._clock.now(), reason)
-        await self._keep_brake("clock:braked", "node", reason)
-        log.error("purge-braked", code=reason)
-
-    async def _keep_brake(self, action: str, actor: str, outcome: str = "ok") -> None:
-        async with self._db.transaction() as tx:
-            if self._brake is not None:
-                await counters.set_fact(tx, BRAKE, msgspec.json.encode(self._brake).decode())
-            else:
-                await counters.drop_fact(tx, BRAKE)
-                await counters.set_fact(tx, MARK, str(self._mark))
-            await audit.append(tx, [Event(action, actor, outcome=outcome)], millis(self._clock.now()))
-        self._show()
-
-    def _show(self) -> None:
-        self._metrics.set("bridge_purge_braked", int(self._brake is not None))
 
     @property
     def brake(self) -> Brake | None:
         """Why nothing is deleted now, or None."""
-        return self._brake
-
-    def sure(self) -> bool:
-        """Whether the time of day is believed: whatever cannot be undone asks first."""
-        return self._brake is None and not self._clock.stepped
+        return self._time.applied
 
     def forgotten(self) -> int:
         """Up to when (ms) ids that came before were dropped: nothing older may come in, whatever the clock says now."""
         return self._forgotten
-
-    async def time_said(self, partner: str, said: datetime) -> None:
-        """A partner's signed time. Two that agree with our wall clock release the brake."""
-        if self._brake is None:
-            return
-        after = voted(self._brake, partner, said, self._clock.wall())
-        if after is None:
-            await self._release("partners")
-        elif after != self._brake:
-            self._brake = after
-            await self._keep_brake("clock:vote", partner)
-
-    async def release_brake(self, actor: str) -> bool:
-        """An administrator confirms that the wall clock is right; whether there was a brake."""
-        if self._brake is None:
-            return False
-        await self._release(self._known_as(_person(actor)))
-        return True
-
-    async def _release(self, actor: str) -> None:
-        self._clock.trust()
-        self._brake = None
-        self._mark = millis(self._clock.now())
-        await self._keep_brake("clock:released", actor)
-        log.info("purge-released", code="released")
-        self._trusted()
-
-    def _now(self) -> datetime:
-        """The time by which content ends: never before the newest time known."""
-        return max(self._clock.now(), moment(self._mark))
 
     # Sweeping
 
@@ -265,11 +169,11 @@ class Retain:
 
     async def run(self) -> Swept:
         """Warn, then delete what is due, for `TURN` seconds at most. Safe to repeat and to stop at any place."""
-        await self.tick()
+        await self._time.tick()
         async with self._deleting:
-            if not self.sure():
-                return Swept(braked=True, overdue=await self._overdue(self._now()))
-            now = self._now()
+            if not self._time.sure():
+                return Swept(braked=True, overdue=await self._overdue(self._time.now()))
+            now = self._time.now()
             warned, unread = await self._warn(now)
             last = self._clock.monotonic() + TURN
             # The key of a day goes when the day is over, whether or not a row is found: that is the deletion. If we
@@ -307,7 +211,7 @@ class Retain:
         late = await retention.overdue(self._db, millis(now - LATE))
         self._metrics.set("bridge_purge_overdue", late)
         if late:
-            log.error("purge-overdue", count=late, code="braked" if self._brake is not None else "late")
+            log.error("purge-overdue", count=late, code="braked" if self.brake is not None else "late")
         return late
 
     async def _purge_inbox(self, now: datetime, last: float) -> int:
@@ -492,9 +396,9 @@ class Retain:
 
         Nothing while the clock is in doubt: a dropped id would let come in again what came before.
         """
-        if not self.sure():
+        if not self._time.sure():
             return 0
-        now = self._now()
+        now = self._time.now()
         dropped = 0
         for _ in range(100):
             # If we stop here, the ids that are left are dropped later.
@@ -537,7 +441,7 @@ class Retain:
         # An area has other days and nothing else: what ends nothing anywhere costs no look at the content.
         if not may_shorten(item.retention, status, self._classes(None)):
             return
-        today = self._now().astimezone(UTC).date()
+        today = self._time.now().astimezone(UTC).date()
         until = date.fromisoformat(item.bucket_day)
         day = shorter(item.retention, status, today, until, self._classes(self._area_of(item)))
         if day is None:
@@ -550,7 +454,7 @@ class Retain:
         """Keep a received alert no longer than today; inside a unit that has counted up its version."""
         if item.wrapped_key is None or retention.is_held(item.bucket_day):
             return
-        day = min(self._now().astimezone(UTC).date(), date.fromisoformat(item.bucket_day))
+        day = min(self._time.now().astimezone(UTC).date(), date.fromisoformat(item.bucket_day))
         await self._move(
             tx, RECEIVED, item.seq, item.message_id.hex(), item.alert_id, item.bucket_day, item.wrapped_key, day, same=True
         )
@@ -591,7 +495,7 @@ class Retain:
             await early.add(tx, [Early(SENT, row.id, row.retain_until, reason, first.isoformat())])
         if retention.is_held(row.bucket_day):
             return
-        today = self._now().astimezone(UTC).date()
+        today = self._time.now().astimezone(UTC).date()
         day = withdrawn_until(today, date.fromisoformat(row.bucket_day), self._classes(None))
         if day is not None:
             await self._move(tx, SENT, row.id, row.id, row.id, row.bucket_day, row.wrapped_key, day)
@@ -640,12 +544,12 @@ class Retain:
 
     async def preview(self, retention_class: str | None = None, days: int | None = None) -> dict[str, Any]:
         """What is kept and when it goes; with a class and days, how many alerts that change would touch."""
-        now = self._now()
+        now = self._time.now()
         ends = [millis(now + n * DAY) for n in SOON]
         found: dict[str, Any] = {
             "now": now,
-            "braked": self._brake,
-            "votes_needed": VOTES_WORDS if self._brake is not None else None,
+            "braked": self.brake,
+            "votes_needed": VOTES_WORDS if self.brake is not None else None,
             "classes": await retention.preview(self._db, millis(now), HELD_UNTIL, ends),
             "soon_days": SOON,
             "unread_ending": await retention.unread(self._db, millis(now), millis(now + max(WARNINGS) * DAY)),
@@ -702,7 +606,7 @@ class Retain:
     async def _shorten(
         self, side: str, rows: Sequence[retention.Kept], days: int, actor: str, retention_class: str
     ) -> int:
-        today = self._now().astimezone(UTC).date()
+        today = self._time.now().astimezone(UTC).date()
         moved = 0
         # If we stop here, what was moved is moved and the rest is found again.
         async with self._db.transaction() as tx:
@@ -742,7 +646,7 @@ class Retain:
         self._set(retention_class, days)
 
     def _must_be_sure(self) -> None:
-        if not self.sure():
+        if not self._time.sure():
             raise Rejected(
                 "wrong-state",
                 "The clock is in doubt, so nothing is deleted or kept for less time now.",
@@ -758,9 +662,9 @@ class Retain:
         alert that is held, the same two steps put a new authority and review in the old one's place.
         Raises Rejected `two-administrators`, `not-found`, `gone`, `usage`.
         """
-        admin = _person(admin)
+        admin = named(admin)
         known = self._known_as(admin)
-        today = self._now().astimezone(UTC).date()
+        today = self._time.now().astimezone(UTC).date()
         if not today < review <= today + timedelta(days=731):
             raise Rejected(
                 "usage",
@@ -816,7 +720,7 @@ class Retain:
 
         A hold that was only asked for is dropped at the first word.
         """
-        admin = _person(admin)
+        admin = named(admin)
         known = self._known_as(admin)
         async with self._deleting:
             place = await self._place(ref)
@@ -946,7 +850,7 @@ class Retain:
         under: BucketKey | None = self._keystore.bucket(day)
         bucket_day = day
         if under is None:
-            bucket_day = max(day, self._now().astimezone(UTC).date())
+            bucket_day = max(day, self._time.now().astimezone(UTC).date())
             under = await self._contents.until(bucket_day)
         first = self._contents.over(under_now).unwrap(alert_id, wrapped).day
         made = self._contents.over(under_now).rewrap(alert_id, wrapped, under)
@@ -993,7 +897,7 @@ class Retain:
             "state": row.state,
             "authority": row.authority,
             "review": row.review,
-            "review_due": _review_due(row, self._now()),
+            "review_due": _review_due(row, self._time.now()),
             "asked_by": called(row.asked_by),
             "confirmed_by": called(row.confirmed_by),
             "release_by": called(row.release_by),
@@ -1062,13 +966,6 @@ def _first_id(ms: int) -> str:
 def _kept_ms(days: int) -> int:
     """What ends later than so many ms after it began is kept beyond its `days`: each day is kept to its end."""
     return (days + 1) * 86_400_000
-
-
-def _person(name: str) -> str:
-    plain = " ".join(name.split())
-    if not _PERSON.fullmatch(plain):
-        raise Rejected("usage", "Say who you are: a name of 1 to 64 characters.", 'For example: --admin "A. Osei".')
-    return plain
 
 
 def _second(first: str, second: str) -> None:

@@ -6,16 +6,19 @@ pseudonym stays. See docs/adr/0036-typed-names-lie-under-the-accounts-key.md.
 """
 
 import hmac
+import re
 from collections.abc import Callable, Mapping
 
 import msgspec
 
 from bridge.crypto.vault import NodeKey
+from bridge.errors import Rejected
 from bridge.partners import Approval
 from bridge.storage import audit, retention
 from bridge.storage.database import Database, Transaction
 
 _APPROVALS = msgspec.json.Decoder(tuple[Approval, ...])
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 _PEOPLE = ("asked_by", "confirmed_by", "release_by", "released_by")
 
 
@@ -79,3 +82,11 @@ class Administrators:
         for (known,) in gone:
             self._names.pop(known, None)
         return len(gone)
+
+
+def named(name: str) -> str:
+    """A name as it was typed, in one form. Raises Rejected `usage` when it is none."""
+    plain = " ".join(name.split())
+    if not _NAME.fullmatch(plain):
+        raise Rejected("usage", "Say who you are: a name of 1 to 64 characters.", 'For example: --admin "A. Osei".')
+    return plain

@@ -161,7 +161,7 @@ async def measure(directory: Path, alerts: int, idle_seconds: float, rounds: int
     try:
         if million:
             await fill(node, 1_000_000, 0, bare=True)
-        await node.retain.tick()
+        await node.brake.tick()
         async with AsyncExitStack() as stack:
             runner = await listen_local(node, node.directory / RUN / SOCKET)
             stack.push_async_callback(runner.cleanup)

@@ -8,7 +8,7 @@ from county import EPOCH, County, alert, own
 
 from bridge.answers import Sent
 from bridge.errors import Rejected
-from bridge.nodes.retain import ASK_EVERY
+from bridge.nodes.brake import ASK_EVERY
 from bridge.storage import inbox
 
 JCP, MASH, HOUSING = "luton-jcp", "luton-mash", "luton-housing"
@@ -63,7 +63,7 @@ async def test_a_clock_thrown_40_days_forward_for_ten_minutes_deletes_nothing_an
     assert await county.stored(MASH) == before
     assert (county[MASH].keystore.days(), [key.kid for key in county[MASH].keystore.keys("sealing")]) == keys
     assert (await county[MASH].acknowledge.page(0, 10)).items[0].days_left == 10
-    assert await county[MASH].retain.release_brake(ADMIN)
+    assert await county[MASH].brake.release(ADMIN)
     await county.sleep(minutes=5)
     assert await readable(county, done.id)
     county.clock.jump(days=11)
@@ -138,7 +138,7 @@ async def test_nothing_is_given_up_warned_of_or_forgotten_while_the_clock_is_in_
     county.clock.jump(days=-40, wall_only=True)
     for name in (JCP, MASH):
         await county.restart(name)
-        await county[name].retain.release_brake(ADMIN)
+        await county[name].brake.release(ADMIN)
     county.wire.join(MASH)
     await county.settle(limit=120)
     assert await county.statuses(JCP, late.id) == {MASH: "received"}
@@ -178,7 +178,7 @@ async def test_a_brake_outlasts_a_restart(county: County) -> None:
     county.clock.jump(hours=-5, wall_only=True)
     await county.restart(MASH)
     assert await reason(county) == "step"
-    assert await county[MASH].retain.release_brake(ADMIN)
+    assert await county[MASH].brake.release(ADMIN)
     await county.restart(MASH)
     assert await reason(county) is None
 
@@ -230,7 +230,7 @@ async def test_too_few_partners_or_such_as_disagree_do_not_release_it(county: Co
         county.clock.jump(days=-20, wall_only=True)
         for name in others:
             county[name].clock.trust()
-            await county[name].retain.release_brake(ADMIN)
+            await county[name].brake.release(ADMIN)
         node = county[MASH]
 
         class Wrong:
@@ -241,7 +241,7 @@ async def test_too_few_partners_or_such_as_disagree_do_not_release_it(county: Co
     await county.sleep(minutes=10)
     assert await reason(county) == "ahead"
     assert await readable(county, done.id)
-    assert await county[MASH].retain.release_brake(ADMIN)
+    assert await county[MASH].brake.release(ADMIN)
     assert await reason(county) is None
 
 
@@ -250,7 +250,7 @@ async def test_a_partner_counts_once_however_often_it_greets(county: County) -> 
     county.clock.jump(hours=5, wall_only=True)
     await county.sleep(seconds=10)
     for name in (JCP, MASH):
-        await county[name].retain.release_brake(ADMIN)
+        await county[name].brake.release(ADMIN)
     await county.stop(MASH)
     county.clock.jump(days=3)
     await county.start(MASH)
@@ -265,12 +265,12 @@ async def test_a_partner_counts_once_however_often_it_greets(county: County) -> 
 
 async def test_a_release_is_named_and_needs_a_brake(county: County) -> None:
     await county.add(MASH)
-    assert not await county[MASH].retain.release_brake(ADMIN)
+    assert not await county[MASH].brake.release(ADMIN)
     with pytest.raises(Rejected, match="Say who you are"):
         county.clock.jump(hours=5, wall_only=True)
-        await county[MASH].retain.tick()
-        await county[MASH].retain.release_brake("  ")
-    assert await county[MASH].retain.release_brake(ADMIN)
+        await county[MASH].brake.tick()
+        await county[MASH].brake.release("  ")
+    assert await county[MASH].brake.release(ADMIN)
     (record,) = await county.audited(MASH, "clock:released")
     assert record["actor"].startswith("admin:")
     assert ADMIN not in repr(record)
@@ -287,10 +287,10 @@ async def test_an_envelope_whose_time_is_over_by_a_doubtful_clock_is_taken_when_
     county.clock.jump(days=-60, wall_only=True)
     county.wire.join(MASH)
     county[JCP].clock.trust()
-    await county[JCP].retain.release_brake(ADMIN)
+    await county[JCP].brake.release(ADMIN)
     await county.sleep(minutes=2)
     assert await county.statuses(JCP, done.id) == {MASH: "queued"}
-    await county[MASH].retain.release_brake(ADMIN)
+    await county[MASH].brake.release(ADMIN)
     await county.settle(limit=600)
     assert await county.statuses(JCP, done.id) == {MASH: "received"}
     assert len(await inbox.find(county[MASH].database, done.id)) == 1
@@ -307,8 +307,8 @@ async def test_keys_and_descriptor_that_a_wrong_clock_made_are_made_again_once_i
     await county[MASH].rotate.rotate("a hasty administrator")
     await county.sleep(seconds=10)
     county.clock.jump(days=-days, wall_only=True)
-    await county[MASH].retain.tick()
-    assert await county[MASH].retain.release_brake("A")
+    await county[MASH].brake.tick()
+    assert await county[MASH].brake.release("A")
     await county.sleep(seconds=10)
     now = county.clock.now()
     held = own(county[MASH])
@@ -322,7 +322,7 @@ async def test_keys_and_descriptor_that_a_wrong_clock_made_are_made_again_once_i
     assert county.events(JCP) == {}
     county.clock.jump(days=31)
     for name in (JCP, MASH):
-        await county[name].retain.tick()
+        await county[name].brake.tick()
         await county[name].rotate.tend()
     assert any(key.valid(county.clock.now() + timedelta(days=8)) and key.not_before <= county.clock.now()
                for key in own(county[MASH]).sealing_keys), "there is always one in force"  # fmt: skip

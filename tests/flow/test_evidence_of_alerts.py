@@ -123,7 +123,7 @@ async def test_it_proves_as_much_after_the_identities_were_handed_on_twice(count
         await county.sleep(minutes=2)
         county.clock.jump(days=91)
         for each in (JCP, MASH):
-            await county[each].retain.tick()
+            await county[each].brake.tick()
             await county[each].rotate.tend()
             await county[each].enrol.greet_all()
         await county.settle(limit=60)

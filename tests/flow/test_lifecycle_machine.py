@@ -217,7 +217,7 @@ class Lifecycle(TwoNodes):
             self.passed += timedelta(hours=hours)
             self.county.clock.jump(hours=hours)
             for who in (JCP, MASH):  # as every few seconds of that time
-                self.run(self.county[who].retain.tick())
+                self.run(self.county[who].brake.tick())
 
     @rule()
     def delete_what_is_over(self) -> None:
@@ -264,8 +264,8 @@ class Lifecycle(TwoNodes):
             self.county.clock.jump(days=-days, wall_only=True)
             self.skew -= timedelta(days=days)
             for who in (JCP, MASH):
-                await self.county[who].retain.tick()
-                await self.county[who].retain.release_brake("A")
+                await self.county[who].brake.tick()
+                await self.county[who].brake.release("A")
             assert abs(self.county[MASH].clock.now() - self.now()) < timedelta(seconds=1)
 
         self.run(thrown())

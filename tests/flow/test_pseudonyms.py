@@ -61,8 +61,8 @@ async def everything_by_name(county: County) -> None:
     await node.sign_in.invite(A, "wq", ["administrator"], [], "operator")
     await node.rotate.rotate("operator")
     county.clock.jump(hours=5, wall_only=True)
-    await node.retain.tick()
-    await node.retain.release_brake(B)
+    await node.brake.tick()
+    await node.brake.release(B)
     await county.settle()
 
 

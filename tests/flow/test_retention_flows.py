@@ -14,7 +14,7 @@ from bridge.clock import end_of, millis
 from bridge.config import Retention
 from bridge.errors import Rejected
 from bridge.nodes.app import Node
-from bridge.nodes.retain import BRAKE, MARK
+from bridge.nodes.brake import BRAKE, MARK
 from bridge.receipts import Status
 from bridge.storage import counters, inbox, retention, sent
 from bridge.storage.contents import HELD_UNTIL, HOLD
@@ -584,8 +584,8 @@ async def test_after_ids_are_forgotten_a_clock_set_back_and_trusted_lets_nothing
     await days(county, 35)
     await county[MASH].retain.forget()
     county.clock.jump(days=-back, wall_only=True)
-    await county[MASH].retain.tick()
-    await county[MASH].retain.release_brake("a hasty administrator")
+    await county[MASH].brake.tick()
+    await county[MASH].brake.release("a hasty administrator")
     assert county[MASH].clock.now() == county.clock.now()
     assert await county.verdict(MASH, *post.envelopes) == [("refused", "expired")]
     await county.restart(MASH)
@@ -632,13 +632,13 @@ async def test_what_should_be_gone_and_is_not_is_an_alarm(county: County) -> Non
     await county.add(JCP, MASH)
     done = await delivered(county, kept(5))
     county.clock.jump(hours=3, wall_only=True)
-    await county[MASH].retain.tick()
+    await county[MASH].brake.tick()
     county.clock.jump(days=6)
     await county[MASH].retain.run()
     assert county[MASH].retain.brake is not None
     assert county[MASH].metrics.value("bridge_purge_overdue") == 1
     assert [each["count"] for each in logged(county, "purge-overdue")] == [1]
-    await county[MASH].retain.release_brake(A)
+    await county[MASH].brake.release(A)
     await county[MASH].retain.run()
     assert county[MASH].metrics.value("bridge_purge_overdue") == 0
     assert (await item(county, done.id)).content is None
@@ -656,7 +656,7 @@ async def test_a_sweep_that_is_stopped_anywhere_is_finished_by_the_next_and_said
     await county.crash(MASH)
     task.cancel()
     if county[MASH].retain.brake is not None:  # time known was written before four days passed
-        await county[MASH].retain.release_brake(A)
+        await county[MASH].brake.release(A)
     await county.sleep(seconds=65)
     await county.settle()
     for each in done:

@@ -541,16 +541,16 @@ async def test_who_was_away_for_89_days_follows_a_change_of_identity_and_after_9
     old = {key.kid for key in own(county[MASH]).identity_keys}
     await county[MASH].rotate.rotate_identity("operator")
     county.clock.jump(days=89)
-    await county[MASH].retain.tick()
+    await county[MASH].brake.tick()
     await county[MASH].rotate.tend()
     await county.start(JCP)
-    await county[JCP].retain.release_brake("A")
+    await county[JCP].brake.release("A")
     await county[MASH].enrol.greet_all()
     await county.sleep(seconds=30)
     assert fingerprint(county, JCP, MASH) == fingerprint(county, MASH, MASH)
     county.clock.jump(days=2)
     for name in (JCP, MASH):
-        await county[name].retain.tick()
+        await county[name].brake.tick()
         await county[name].rotate.tend()
     assert all(not county[MASH].keystore.key(kid).seed for kid in old)  # type: ignore[union-attr]
     await county[MASH].rotate.rotate("operator")
@@ -573,7 +573,7 @@ async def test_an_identity_is_not_changed_again_while_partners_may_not_know_of_t
 async def test_an_identity_is_not_changed_while_the_clock_is_in_doubt(county: County) -> None:
     await county.add(MASH)
     county.clock.jump(days=40, wall_only=True)
-    await county[MASH].retain.tick()
+    await county[MASH].brake.tick()
     with pytest.raises(Rejected, match="clock is in doubt"):
         await county[MASH].rotate.rotate_identity("operator")
 
