@@ -403,6 +403,17 @@ class Earlier(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
 
 
+class OwnNote(msgspec.Struct, frozen=True):
+    """What a team wrote for itself when it closed an alert; `by` is a pseudonym."""
+
+    text: str
+    by: str
+    at: datetime
+
+    def __repr__(self) -> str:
+        return f"OwnNote({self.by})"
+
+
 class ReceivedAlert(_Entry, frozen=True, omit_defaults=False, kw_only=True):
     """One alert received, as it was sent, with its route and what we have said of it."""
 
@@ -416,6 +427,7 @@ class ReceivedAlert(_Entry, frozen=True, omit_defaults=False, kw_only=True):
     timeline: tuple[Step, ...] = ()
     remarks: tuple[Remark, ...] = ()
     earlier: tuple[Earlier, ...] = ()  # where one alert is asked for by its reference, and nowhere else
+    note: OwnNote | None = None  # likewise: the receiving team's own, never sent
 
 
 class Gone(Problem, frozen=True, omit_defaults=True, kw_only=True):

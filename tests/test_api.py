@@ -355,6 +355,20 @@ async def test_a_step_asked_again_because_its_answer_was_lost_is_no_conflict(at:
         assert (status, entry["state"], entry["version"]) == (200, "taken", 2)
 
 
+async def test_a_teams_own_note_is_kept_with_the_alert_and_goes_nowhere(at: Desk) -> None:
+    token = await at.token()
+    (ref,) = await at.arrive()
+    note = f"{CANARY} is known here as case 1187."
+    status, entry, _ = await at.ask("POST", f"/v1/inbox/{ref}/close", token, json={"outcome": "no_further_action", "note": note})
+    assert (status, entry["state"], "note" in entry) == (200, "closed", False)
+    _, whole, _ = await at.ask("GET", f"/v1/inbox/{ref}", token)
+    assert whole["note"]["text"] == note
+    for row in await at.node.database.fetch("select payload from messages union all select note from inbox"):
+        assert row[0] is None or b"1187" not in row[0]
+    status, problem, _ = await at.ask("POST", f"/v1/inbox/{ref}/close", token, json={"outcome": "no_further_action", "note": 7})
+    assert (status, problem["code"]) == (400, "malformed")
+
+
 @pytest.mark.parametrize("tag", ["3", "W/\"3\"", '"x"', '"1", "2"', ""], ids=str)
 async def test_an_etag_in_another_form_is_refused(at: Desk, tag: str) -> None:
     (ref,) = await at.arrive()

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from bridge import alerts
-from bridge.answers import GONE, Checked, Earlier, Handed, ReceivedAlert, SentAlert, Withdrawal
+from bridge.answers import GONE, Checked, Earlier, Handed, OwnNote, ReceivedAlert, SentAlert, Withdrawal
 from bridge.nodes.acknowledge import Received
 from bridge.nodes.address import Plan
 from bridge.nodes.follow import Followed
@@ -45,9 +45,11 @@ def _received(received: Received) -> dict[str, Any]:
     }
 
 
-def received_alert(received: Received, earlier: tuple[Earlier, ...] = ()) -> ReceivedAlert:
+def received_alert(
+    received: Received, earlier: tuple[Earlier, ...] = (), note: OwnNote | None = None
+) -> ReceivedAlert:
     """A received alert as it is answered, and as webhooks carry it where they carry it whole."""
-    return ReceivedAlert(**_received(received), earlier=earlier)
+    return ReceivedAlert(**_received(received), earlier=earlier, note=note)
 
 
 def handed(received: Received, times: int) -> Handed:

@@ -45,7 +45,7 @@ from bridge.nodes.meter import Meter
 from bridge.nodes.review import Review
 from bridge.nodes.submit import Submit
 from bridge.nodes.withdraw import Withdraw
-from bridge.receipts import STATUSES
+from bridge.receipts import STATUSES, Status
 from bridge.remarks import TEXT_LIMIT, Remark
 from bridge.withdrawals import reason_of
 
@@ -136,9 +136,10 @@ class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Close(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How work on an alert has ended, by code (`outcome` in `/v1/vocabulary`)."""
+    """How work on an alert has ended, by code (`outcome` in `/v1/vocabulary`); `note` is your team's own, never sent."""
 
     outcome: Code
+    note: Annotated[str, Meta(max_length=TEXT_LIMIT)] = ""
 
 
 class Reviewed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -402,7 +403,8 @@ class Consumers:
             answer.content_type = "application/problem+json"
             return answer
         earlier = await self._match.earlier(received.entry.id, actor.name, (actor.team,) if actor.team else ())
-        return answered(received_alert(received, earlier), ETag=tag)
+        note = await self._acknowledge.note(received.entry.id) if received.entry.state == Status.CLOSED else None
+        return answered(received_alert(received, earlier, note), ETag=tag)
 
     @route(
         "GET", "/v1/inbox/{ref}/receipts", needs=("alerts:read", "receipts:read"),
@@ -456,7 +458,7 @@ class Consumers:
         step = await told(request, Close)
         version = if_match(request)
         ref = await self._inbox_ref(request, actor)
-        return _entry(await self._acknowledge.close(ref, step.outcome, actor.name, version))
+        return _entry(await self._acknowledge.close(ref, step.outcome, actor.name, version, step.note.strip()))
 
     @route(
         "POST", "/v1/inbox/{ref}/not-ours", needs="alerts:act", summary="The home area is another", body=NotOurs,

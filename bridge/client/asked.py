@@ -297,11 +297,10 @@ def take(ref: str, version: int | None) -> Ask[answers.Entry]:
     return _post("/v1/inbox/{ref}/take", answers.Entry, headers=_match(version), ref=ref)
 
 
-def close(ref: str, outcome: str, version: int | None) -> Ask[answers.Entry]:
+def close(ref: str, outcome: str, version: int | None, note: str = "") -> Ask[answers.Entry]:
     """Work has ended."""
-    return _post(
-        "/v1/inbox/{ref}/close", answers.Entry, {"outcome": outcome}, headers=_match(version), ref=ref
-    )
+    said = {"outcome": outcome, **({"note": note} if note else {})}
+    return _post("/v1/inbox/{ref}/close", answers.Entry, said, headers=_match(version), ref=ref)
 
 
 def not_ours(ref: str, area: str | None, version: int | None) -> Ask[answers.Entry]:

@@ -227,9 +227,11 @@ class AsyncBridge:
         """Somebody works on it. With `version`, only if nobody has changed it since; else ChangedMeanwhile."""
         return await self.ask(asked.take(ref, version))
 
-    async def close_alert(self, ref: str, outcome: str, *, version: int | None = None) -> answers.Entry:
-        """Work on it has ended; `outcome` is a code of the list of that name."""
-        return await self.ask(asked.close(ref, outcome, version))
+    async def close_alert(
+        self, ref: str, outcome: str, *, version: int | None = None, note: str = ""
+    ) -> answers.Entry:
+        """Work on it has ended; `outcome` is a code of the list of that name, `note` your team's own, which is never sent."""
+        return await self.ask(asked.close(ref, outcome, version, note))
 
     async def not_ours(
         self, ref: str, area: str | None = None, *, version: int | None = None

@@ -290,9 +290,11 @@ class Bridge:
         """Somebody works on it. With `version`, only if nobody has changed it since; else ChangedMeanwhile."""
         return self.ask(asked.take(ref, version))
 
-    def close_alert(self, ref: str, outcome: str, *, version: int | None = None) -> answers.Entry:
-        """Work on it has ended; `outcome` is a code of the list of that name."""
-        return self.ask(asked.close(ref, outcome, version))
+    def close_alert(
+        self, ref: str, outcome: str, *, version: int | None = None, note: str = ""
+    ) -> answers.Entry:
+        """Work on it has ended; `outcome` is a code of the list of that name, `note` your team's own, which is never sent."""
+        return self.ask(asked.close(ref, outcome, version, note))
 
     def not_ours(self, ref: str, area: str | None = None, *, version: int | None = None) -> answers.Entry:
         """The home area is another, this one if it is known (GSS code)."""

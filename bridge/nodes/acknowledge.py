@@ -13,7 +13,7 @@ import msgspec
 
 from bridge import vocabulary
 from bridge.alerts import Alert, Carried, CarriedHome, CarriedRetention, CarriedStep, Sender, redact
-from bridge.answers import Entry, Step
+from bridge.answers import Entry, OwnNote, Step
 from bridge.audit import Event
 from bridge.clock import Clock, millis, moment
 from bridge.crypto.identity import Identity
@@ -58,17 +58,6 @@ class Received(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return f"Received({self.entry.id})"
-
-
-class Note(msgspec.Struct, frozen=True):
-    """What a team wrote for itself when it closed an alert; `by` is a pseudonym."""
-
-    text: str
-    by: str
-    at: datetime
-
-    def __repr__(self) -> str:
-        return f"Note({self.by})"
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -326,7 +315,7 @@ class Acknowledge:
             raise Rejected("usage", "This is not one of the outcomes.", f"Use one of {known}.", pointer="/outcome")
         return await self._step(ref, Status.CLOSED, actor, outcome=outcome, version=version, note=note)
 
-    async def note(self, ref: str) -> Note | None:
+    async def note(self, ref: str) -> OwnNote | None:
         """What the team wrote for itself when it closed an alert; None when it wrote nothing or it is deleted.
 
         Raises Rejected `not-found`.
@@ -339,7 +328,7 @@ class Acknowledge:
             key = self._contents.key(item.alert_id, item.bucket_day, item.wrapped_key)
         except Rejected:
             return None
-        return msgspec.json.decode(key.open(NOTE, sealed), type=Note)
+        return msgspec.json.decode(key.open(NOTE, sealed), type=OwnNote)
 
     async def not_ours(self, ref: str, area: str | None, actor: str, version: int | None = None) -> Entry:
         """The person's home area is another; `area` is the GSS code suggested, which the caller has checked.
@@ -389,7 +378,7 @@ class Acknowledge:
         sealed = b""
         if note:
             key = self._contents.key(item.alert_id, item.bucket_day, item.wrapped_key)
-            sealed = key.seal(NOTE, msgspec.json.encode(Note(note, actor, now)))
+            sealed = key.seal(NOTE, msgspec.json.encode(OwnNote(note, actor, now)))
         # If we stop here, nothing was done and nothing said; the person or system asks again.
         async with self._db.transaction() as tx:
             if not await inbox.change(
