@@ -75,6 +75,7 @@ class Watched:
         found = []
         path = self.page.url.removeprefix(self.base)
         if not await self.page.evaluate("'axe' in window"):
+            await self.page.add_init_script(path=AXE)  # sent to the browser once, not with every page that follows
             await self.page.evaluate(AXE.read_text("utf-8"))
         for width in sorted(WIDTHS, key=lambda each: each != self.width):
             if width != self.width:
@@ -111,7 +112,6 @@ async def faults_on(browser: Any, base: str, cookies: dict[str, str], paths: Seq
 
     async def some() -> list[str]:
         seen = await window(browser, base, cookies)
-        await seen.page.add_init_script(path=AXE)  # sent to the browser once, not with every page
         found: list[str] = []
         while todo:
             path = todo.pop()
