@@ -105,8 +105,9 @@ class Lifecycle(TwoNodes):
                 try:
                     shown = await self.county[MASH].retain.hold(life.id, "Coroner 12", review, admin)
                 except Rejected as error:
-                    assert error.code == "two-administrators" or (error.code == "gone" and life.withdrawn)
-                    break  # asked for in an earlier step, or its withdrawal came between the two
+                    gone = life.withdrawn or life.over(self.now())
+                    assert error.code == "two-administrators" or (error.code == "gone" and gone)
+                    break  # asked for in an earlier step, or its withdrawal or its deletion came between the two
                 if shown["state"] == "asked" and shown["asked_by"] != admin:  # asked for in an earlier step
                     break
             life.held = bool((await self.item(life)).bucket_day.startswith("hold-"))  # type: ignore[union-attr]
