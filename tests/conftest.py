@@ -15,6 +15,7 @@ LONG = (
     "test_backup.py",
     "test_integrate.py",
     "test_bulk.py",
+    "test_readme.py",
     "test_integrator_docs.py",
     "test_retention_flows.py",
 )
