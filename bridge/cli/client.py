@@ -5,22 +5,22 @@ not running, the application is put together in this process instead, under the 
 speaks to it in exactly the same way.
 """
 
-import asyncio
-import contextlib
+import http.client
 import json as json_module
 import shlex
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
-
-import aiohttp
 
 from bridge.errors import BridgeError, Misconfigured, Unavailable
 from bridge.nodes import lock
 
-_HOST = "http://node"
+T = TypeVar("T")
+
+_HOST = "node"
 """Only a socket is ever dialled; HTTP asks for a name."""
 
 _STARTING = 10.0
@@ -75,12 +75,12 @@ class Control:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
         """One request: the status, and the answer decoded where it is JSON, else its bytes."""
-        status, content_type, body = asyncio.run(self._request(method, path, json, data, headers))
+        status, content_type, body = self._request(method, path, json, data, headers)
         return status, _decoded(content_type, body)
 
     def file(self, path: str) -> bytes:
         """The exact bytes of the answer to a GET, whatever they are. Raises Problem for a refusal."""
-        status, content_type, body = asyncio.run(self._request("GET", path, None, None, {"Accept": "*/*"}))
+        status, content_type, body = self._request("GET", path, None, None, {"Accept": "*/*"})
         settled(status, body if status < 300 else _decoded(content_type, body))
         return body
 
@@ -88,7 +88,7 @@ class Control:
         """The headers and the exact bytes of the answer to a GET. Raises Problem for a refusal."""
         asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
         sent = {"Accept": "*/*"}
-        status, headers, body = asyncio.run(self._answer("GET", f"{path}?{asked}", None, None, sent))
+        status, headers, body = self._answer("GET", f"{path}?{asked}", None, None, sent)
         settled(status, body if status < 300 else _decoded(_media(headers), body))
         return headers, body
 
@@ -97,7 +97,22 @@ class Control:
 
         Raises Problem for a refusal, and Unavailable when nothing comes for as long as an answer may take.
         """
-        asyncio.run(self._lines(method, path, each, json))
+
+        def read(answer: http.client.HTTPResponse) -> None:
+            if answer.status >= 300:
+                settled(answer.status, _decoded(_media(dict(answer.headers)), answer.read()))
+            rest = b""
+            while chunk := answer.read1():
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    each(json_module.loads(line))
+
+        try:
+            self._conversation(method, path, json, None, {}, read)
+        except TimeoutError:
+            raise Unavailable("no-answer", f"Nothing came from the node for {self._patience:.0f} s.") from None
+        except (http.client.HTTPException, ConnectionError):
+            raise Unavailable("no-answer", "The node ended the connection before it was done.") from None
 
     def work(self, path: str, json: Any, progress: Callable[[str, int, int], None]) -> Any:
         """The result of long work, asked for by POST; `progress` is told how far it is. Raises Problem."""
@@ -116,25 +131,6 @@ class Control:
         if "result" not in last:
             raise Unavailable("no-answer", "The node stopped before it was done.", "See what it says in its log.")
         return last["result"]
-
-    async def _lines(self, method: str, path: str, each: Callable[[dict[str, Any]], None], json: Any) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=self._patience)
-        try:
-            async with (
-                self._session() as session,
-                session.request(method, f"{_HOST}{path}", json=json, timeout=timeout) as response,
-            ):
-                if response.status >= 300:
-                    settled(response.status, _decoded(response.content_type, await response.read()))
-                rest = b""
-                async for chunk in response.content.iter_any():
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    for line in whole:
-                        each(json_module.loads(line))
-        except TimeoutError:
-            raise Unavailable("no-answer", f"Nothing came from the node for {self._patience:.0f} s.") from None
-        except aiohttp.ClientError:
-            raise Unavailable("no-answer", "The node ended the connection before it was done.") from None
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer to a GET; a list in the query is asked as several values. Raises Problem for a refusal."""
@@ -168,69 +164,87 @@ class Control:
             if not items or not cursor:
                 return
 
-    async def _request(
+    def _request(
         self, method: str, path: str, json: Any, data: bytes | None, headers: Mapping[str, str] | None
     ) -> tuple[int, str, bytes]:
-        status, told, body = await self._answer(method, path, json, data, headers)
+        status, told, body = self._answer(method, path, json, data, headers)
         return status, _media(told), body
 
-    async def _answer(
+    def _answer(
         self, method: str, path: str, json: Any, data: bytes | None, headers: Mapping[str, str] | None
     ) -> tuple[int, dict[str, str], bytes]:
-        sent = {"Accept": "application/json", **(headers or {})}
         try:
-            async with (
-                self._session() as session,
-                session.request(
-                    method,
-                    f"{_HOST}{path}",
-                    json=json,
-                    data=data,
-                    headers=sent,
-                    timeout=aiohttp.ClientTimeout(total=self._patience),
-                ) as response,
-            ):
-                return response.status, dict(response.headers), await response.read()
+            return self._conversation(
+                method, path, json, data, headers or {}, lambda answer: (answer.status, dict(answer.headers), answer.read())
+            )
         except TimeoutError:
             raise Unavailable(
                 "no-answer",
                 f"The node did not answer within {self._patience:.0f} s.",
                 f"See what it says in its log, or try: bridge check --dir {shlex.quote(str(self._dir))}",
             ) from None
-        except aiohttp.ClientError:
+        except (http.client.HTTPException, ConnectionError):
             raise Unavailable(
                 "no-answer",
                 "The node ended the connection before it answered.",
                 "Is it being stopped? Look whether the command took effect before you repeat it.",
             ) from None
 
-    @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        async with contextlib.AsyncExitStack() as stack:
-            yield await self._found(stack)
+    def _conversation(
+        self,
+        method: str,
+        path: str,
+        json: Any,
+        data: bytes | None,
+        headers: Mapping[str, str],
+        read: Callable[[http.client.HTTPResponse], T],
+    ) -> T:
+        """What `read` makes of the answer to one request."""
+        sent = {"Accept": "application/json", **headers}
+        if json is not None:
+            data = json_module.dumps(json).encode()
+            sent["Content-Type"] = "application/json"
 
-    async def _found(self, stack: contextlib.AsyncExitStack) -> aiohttp.ClientSession:
-        """The way to the node at work, or with `offline` to one put together here, until `stack` is closed.
+        def ask(place: str) -> T:
+            line = _Line(place, self._patience)
+            try:
+                line.request(method, path, data, sent)
+                return read(line.getresponse())
+            finally:
+                line.close()
+
+        return self._with(ask)
+
+    def _with(self, ask: Callable[[str], T]) -> T:
+        """What `ask` brings from the socket of the node at work, or with `offline` of one put together here.
 
         While another process has the node open and does not answer, it is being started or stopped, or is a command
         that will end: then it is waited for.
         """
-        socket = stack.enter_context(lock.reachable(self._dir / lock.RUN / lock.SOCKET))
-        until = time.monotonic() + _STARTING
-        while not await self._answers(socket):
-            late = time.monotonic() >= until
-            if late or not lock.is_locked(self._dir):
-                if not self._offline:
-                    raise self._absent()
-                from bridge.nodes import serve
+        with lock.reachable(self._dir / lock.RUN / lock.SOCKET) as place:
+            until = time.monotonic() + _STARTING
+            while not _answers(place):
+                late = time.monotonic() >= until
+                if late or not lock.is_locked(self._dir):
+                    if not self._offline:
+                        raise self._absent()
+                    import asyncio
 
-                try:
-                    return await stack.enter_async_context(serve.offline(self._dir))
-                except Misconfigured as error:
-                    if late or error.code != "locked":
-                        raise
-            await asyncio.sleep(_LOOK_AGAIN)
-        return await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket)))
+                    try:
+                        return asyncio.run(self._put_together(ask))
+                    except Misconfigured as error:
+                        if late or error.code != "locked":
+                            raise
+                time.sleep(_LOOK_AGAIN)
+            return ask(place)
+
+    async def _put_together(self, ask: Callable[[str], T]) -> T:
+        import asyncio
+
+        from bridge.nodes import serve
+
+        async with serve.offline(self._dir) as place:
+            return await asyncio.to_thread(ask, place)
 
     def _absent(self) -> Unavailable:
         if lock.is_locked(self._dir):
@@ -242,21 +256,42 @@ class Control:
         start = f"Start it with: bridge run --dir {shlex.quote(str(self._dir))}"
         return Unavailable("not-running", "The node is not running.", start)
 
-    async def _answers(self, socket: str) -> bool:
-        try:
-            _, writer = await asyncio.open_unix_connection(socket)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-            return False
-        except PermissionError:
-            raise Misconfigured(
-                "You may not use this node's control socket.",
-                "Run the command as the user that the node runs as.",
-                code="forbidden",
-            ) from None
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return True
+
+class _Line(http.client.HTTPConnection):
+    """A connection to the socket at `place`. The standard library's own: a command starts twice as fast with it."""
+
+    def __init__(self, place: str, timeout: float) -> None:
+        super().__init__(_HOST, timeout=timeout)
+        self._place = place
+
+    def connect(self) -> None:
+        """Open the connection."""
+        self.sock = _dialled(self._place, self.timeout)
+
+
+def _dialled(place: str, timeout: float | None) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.settimeout(timeout)
+        made.connect(place)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _answers(place: str) -> bool:
+    try:
+        _dialled(place, _STARTING).close()
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        return False
+    except PermissionError:
+        raise Misconfigured(
+            "You may not use this node's control socket.",
+            "Run the command as the user that the node runs as.",
+            code="forbidden",
+        ) from None
+    return True
 
 
 _PAGE = 200

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import structlog
 from aiohttp import web
 
@@ -266,8 +265,8 @@ def tls_of(node: Node) -> ssl.SSLContext | None:
 
 
 @contextlib.asynccontextmanager
-async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    """The node's application without a running node, for commands that need nobody else; under the node's lock.
+async def offline(directory: Path) -> AsyncIterator[str]:
+    """The socket of a node's application without a running node, for commands that need nobody else; under the node's lock.
 
     Raises Misconfigured when the node cannot be opened or is open elsewhere.
     """
@@ -283,8 +282,7 @@ async def offline(directory: Path) -> AsyncIterator[aiohttp.ClientSession]:
                 runner = await listen_local(node, socket)
                 try:
                     with reachable(socket) as path:
-                        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
-                            yield session
+                        yield path
                 finally:
                     await runner.cleanup()
                     socket.unlink(missing_ok=True)
