@@ -9,8 +9,9 @@ import said
 WALK = "Two nodes talking, in five minutes"
 LATER = """
 for _ in $(seq 150); do
-    bridge inbox list --dir croydon --json > inbox.json
-    [ "$(member '["items"].__len__()' < inbox.json)" = 2 ] && break
+    if bridge inbox list --dir croydon --json > inbox.json; then
+        [ "$(member '["items"].__len__()' < inbox.json)" = 2 ] && break
+    fi
     sleep 0.1
 done
 bridge alert timeline $ref --dir kent --json > timeline.json

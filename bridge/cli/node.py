@@ -20,6 +20,9 @@ from bridge.errors import Misconfigured, Unavailable
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
 _LONGEST_NAME = 120
 _MAX_PASSPHRASE = 4096
+COMMAND_SECONDS = 5.0
+"""So long a start waits for a command that has the node open: `bridge run & bridge partner invite` may begin in any order."""
+
 _CANDIDATES = 8
 """So many readings of a name are told at most."""
 
@@ -142,9 +145,15 @@ def run(state: State) -> None:
 
     Its log goes to stderr, one JSON object a line. SIGTERM or Ctrl-C ends it in good order.
     """
-    from bridge.nodes.serve import serve
+    from bridge.nodes.lock import locked
 
-    click.get_current_context().exit(serve(state.dir))
+    state.node()  # is there one?
+    # The lock before all that takes long: from then on a command knows that the node is being started, and waits.
+    with locked(state.dir.absolute(), patience=COMMAND_SECONDS):
+        from bridge.nodes.serve import serve
+
+        status = serve(state.dir)
+    click.get_current_context().exit(status)
 
 
 @click.command(cls=Command)

@@ -320,7 +320,8 @@ def main(directory: Path) -> int:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # what overrules the settings of a node of the operator's own is not for ours
     try:
-        return serve(directory)
+        with locked(directory):
+            return serve(directory)
     except BridgeError as error:
         _tell(Failed(error.code, error.sentence, error.hint))
         return error.exit_status

@@ -34,23 +34,21 @@ FIRST_ADMINISTRATOR = "first-administrator"
 STOP_SECONDS = 4.0
 
 
-COMMAND_SECONDS: Final = 5.0
 HANDSHAKE_SECONDS: Final = 10.0
-"""So long a start waits for a command that has the node open: `bridge run & bridge partner invite` may begin in any order."""
 
 
 def serve(directory: Path) -> int:
     """Run the node in the foreground until SIGTERM or SIGINT; the exit status.
 
-    Raises Misconfigured, within seconds and before anything is served, when the node would not be safe as it is.
+    The caller holds the node's lock. Raises Misconfigured, within seconds and before anything is served, when the node
+    would not be safe as it is.
     """
     os.umask(0o077)
     directory = directory.absolute()
     settings = Settings.load(directory, os.environ)
-    with locked(directory, patience=COMMAND_SECONDS):
-        logs.set_up(settings.log.level, SystemClock())
-        logs.catch_uncaught()
-        return asyncio.run(_serve(directory, settings))
+    logs.set_up(settings.log.level, SystemClock())
+    logs.catch_uncaught()
+    return asyncio.run(_serve(directory, settings))
 
 
 async def _serve(directory: Path, settings: Settings) -> int:
