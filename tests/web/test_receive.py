@@ -290,6 +290,10 @@ async def test_at_half_its_time_somebody_says_whether_an_alert_is_still_needed(s
     assert [outcome for _, outcome in await recorded(street, "inbox:reviewed")][:2] == ["not-needed", "needed"]
     assert "Nothing is to be looked at again" in (await bo.get("/inbox?tab=review")).words
     assert "Half of its time is over" not in (await bo.get(f"/inbox/{ended}")).words
+    rows = msgspec.json.decode((await bo.get("/inbox.json")).text)["items"]
+    notes = {each["reference"]: each["note"] for each in rows}
+    assert "0 days left" in notes[ended], "the list says what is deleted soon"
+    assert "left" not in notes[kept]
 
 
 async def test_paper_says_what_binds_it_and_is_in_the_register(street: Street) -> None:

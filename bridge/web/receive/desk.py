@@ -15,12 +15,13 @@ from bridge.nodes.match import Match
 from bridge.nodes.retain import Retain
 from bridge.nodes.review import Review
 from bridge.nodes.sign_in import SignIn
-from bridge.nodes.triage import NEW, Located, Triage
+from bridge.nodes.triage import NEW, OVER, Located, Triage
 from bridge.receipts import STATUSES, Status
+from bridge.retention import WARNINGS
 from bridge.web.forms import Form
 from bridge.web.live import Live
 from bridge.web.shell import Visit
-from bridge.web.texts import _
+from bridge.web.texts import _, several
 from bridge.web.words import label, lasting
 
 SHORT = timedelta(minutes=1)
@@ -122,6 +123,8 @@ def minds(entry: Entry) -> list[tuple[str, str]]:
         found.append((_("Still needed?"), "yellow"))
     if entry.unread_ending:
         found.append((_("Deleted soon"), "orange"))
+    elif entry.days_left is not None and entry.days_left < max(WARNINGS) and Status(entry.state) not in OVER:
+        found.append((several("%(number)s day left", "%(number)s days left", entry.days_left), "orange"))
     return found
 
 
