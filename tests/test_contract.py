@@ -188,18 +188,30 @@ class Running:
         self.log = directory.parent / "log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*PROGRAM, "run", "--dir", directory], stderr=log, env=ENVIRONMENT)
+        try:
+            self.early = self._started()
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _started(self) -> "dict[str, subprocess.CompletedProcess[bytes]]":
         until = time.monotonic() + 30
-        while not is_locked(directory):
+        while not is_locked(self.directory):
             assert time.monotonic() < until, "the node does not start"
             time.sleep(0.001)
         with ThreadPoolExecutor(len(EARLY)) as pool:
-            self.early = dict(
-                zip(EARLY, pool.map(lambda command: bridge(*command, "--json", "--dir", directory), EARLY.values()), strict=True)
+            early = dict(
+                zip(EARLY, pool.map(lambda command: bridge(*command, "--json", "--dir", self.directory), EARLY.values()), strict=True)
             )
         while b" 200 " not in self.said(b"GET /readyz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"):
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < until, "the node is not ready"
             time.sleep(0.05)
+        return early
 
     def said(self, sent: bytes) -> bytes:
         """All that the node says to these bytes before it ends the connection."""
@@ -216,8 +228,7 @@ def running(made: Path) -> Iterator[Running]:
     try:
         yield node
     finally:
-        node.process.kill()
-        node.process.wait()
+        node.end()
 
 
 @pytest.mark.parametrize("name", EARLY)

@@ -262,6 +262,23 @@ async def test_what_swells_when_it_is_unpacked_is_refused(post: Post) -> None:
     assert await post.do(send) == 417
 
 
+async def test_a_mailbox_that_begins_and_never_ends_takes_no_room_from_others(post: Post) -> None:
+    await post.box("OTHER0001")
+    body = msgspec.json.encode(ALERT)
+
+    def begin(client: MeshClient) -> int:
+        headers = {"Mex-To": TO, "Mex-WorkflowID": "BRIDGE_ALERT", "Mex-Chunk-Range": "1:2"}
+        return client._session.post(f"{client.mailbox_url}/outbox", data=b"{", headers=headers).status_code
+
+    def begin_many(client: MeshClient) -> list[int]:
+        return [begin(client) for _ in range(11)]
+
+    assert await post.do(begin_many) == [202] * 10 + [429]
+    assert await post.do(begin, "OTHER0001") == 202
+    whole = await post.do(lambda client: client.send_message(TO, body, workflow_id="BRIDGE_ALERT"))
+    assert [each.id for each in (await post.at.node.follow.page(None, 10)).items] == [whole]
+
+
 async def test_where_an_alert_can_be_sent_can_be_looked_up(post: Post) -> None:
     found = await post.do(lambda client: client.lookup_endpoint("RXX", "BRIDGE_ALERT"))
     assert [each["mailbox_id"] for each in found["results"]] == [TO]

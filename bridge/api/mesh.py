@@ -38,7 +38,9 @@ V2: Final = "application/vnd.mesh.v2+json"
 HELD_SECONDS: Final = 600
 PAGE: Final = 500
 PAGE_MAX: Final = 5000
-MOST_UPLOADS: Final = 100
+MOST_UPLOADS, MOST_OF_ONE = 100, 10
+"""How many messages may wait for their last pieces, of everybody and of one mailbox."""
+
 UPLOAD_SECONDS: Final = 900
 CHUNKS_MAX: Final = 100
 MAILBOX: Final = "/messageexchange/{mailbox}"
@@ -291,7 +293,8 @@ class Mesh:
         self._uploads = {
             each: kept for each, kept in self._uploads.items() if now - kept.since < UPLOAD_SECONDS
         }
-        if len(self._uploads) >= MOST_UPLOADS and name not in self._uploads:
+        mine = sum(kept.actor == actor.name for kept in self._uploads.values())
+        if name not in self._uploads and (mine >= MOST_OF_ONE or len(self._uploads) >= MOST_UPLOADS):
             raise Rejected("too-many", "Too many messages are being sent in pieces.", "Wait a little.")
         self._uploads[name] = _Upload(actor.name, total, now, {1: body})
         return _accepted(request, name)
