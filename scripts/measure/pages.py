@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "web")]
 
 from house import Quarry, Seen, Someone  # noqa: E402  after the path is set
-from street import ALERT, Street, built  # noqa: E402
+from street import ALERT, Street, built  # noqa: E402  as above
 
-from bridge.answers import Wanted  # noqa: E402
+from bridge.answers import Wanted  # noqa: E402  as above
 
 BAR = 20.0
 """Milliseconds that 95 of 100 requests for a page may take."""

@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "web")]
 
 from chromium import INSTALL, Watched, chromium, window  # noqa: E402  after the path is set
-from house import ESSEX, House, Quarry, Someone  # noqa: E402
-from street import ALERT, Street, built  # noqa: E402
+from house import ESSEX, House, Quarry, Someone  # noqa: E402  as above
+from street import ALERT, Street, built  # noqa: E402  as above
 
-from bridge.nodes.app import Node  # noqa: E402
+from bridge.nodes.app import Node  # noqa: E402  as above
 
 OUT = ROOT / "docs" / "screenshots"
 WIDTHS = {"": 1280, "-phone": 320}

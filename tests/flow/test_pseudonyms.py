@@ -15,7 +15,8 @@ import bridge
 from bridge import registry
 from bridge.api.control import _named
 from bridge.errors import Rejected
-from bridge.partners import State
+from bridge.nodes.app import Node
+from bridge.partners import Partner, State
 from bridge.storage.audit import alias
 
 JCP, MASH, HOUSING = "luton-jcp", "luton-mash", "luton-housing"
@@ -26,6 +27,12 @@ ACTOR = re.compile(
     r"node|operator|partners|held|(?:person|token|role):[0-9a-z-]{1,64}|admin:[0-9a-f]{12}|luton-[a-z]+"
 )
 FIELD = re.compile(r"[A-Za-z0-9:._,/ -]{0,80}")
+
+
+def partner_of(node: Node) -> Partner:
+    partner = node.book.get(JCP)
+    assert partner is not None
+    return partner
 
 
 async def everything_by_name(county: County) -> None:
@@ -95,7 +102,7 @@ async def test_no_byte_of_a_node_holds_a_name_that_somebody_typed(county: County
     for admin in (A, B):
         shown = await node.retain.hold(done.id, "Coroner 13", EPOCH.date() + timedelta(days=90), admin)
     assert (shown["asked_by"], shown["confirmed_by"]) == (A, B), "whoever looks is told the names"
-    approved = node.enrol.shown(county[MASH].book.get(JCP))["approvals"]  # type: ignore[arg-type]
+    approved = node.enrol.shown(partner_of(node))["approvals"]
     assert len(approved) == 2
     assert not any(":" in each["admin"] for each in approved)
     await county.stop(MASH)
@@ -129,7 +136,7 @@ async def test_names_that_an_earlier_version_left_in_clear_are_taken_over(county
     assert (held["asked_by"], held["confirmed_by"]) == (A, B)
     (after,) = await node.database.fetch("select approvals from partners where node_id = ?", (JCP,))
     assert before != after
-    assert {each.admin[:6] for each in node.book.get(JCP).approvals} == {"admin:"}  # type: ignore[union-attr]
+    assert {each.admin[:6] for each in partner_of(node).approvals} == {"admin:"}
 
 
 async def test_a_name_goes_with_the_last_thing_that_shows_it(county: County) -> None:

@@ -61,7 +61,7 @@ class TwoNodes(RuleBasedStateMachine):
 
     async def end(self) -> None:
         """Let everything mend, and see."""
-        raise NotImplementedError
+        raise NotImplementedError("each machine says what must hold at its end")
 
     def nothing_went_wrong_by_itself(self) -> None:
         """No node met what it was not made for, and none logged a fault of its own."""
